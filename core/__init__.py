@@ -1,0 +1,1 @@
+"""The MMU engine: configuration, page tables, MMU operations, engines and cost profiles. Knows nothing above it."""

@@ -1,0 +1,249 @@
+"""One configuration: what is simulated or measured, validated once, frozen, and named by a stable hash.
+
+Field names are those of the model (docs/model.md). A combination that cannot exist is an error that says why; a
+field that has no effect for the chosen MMU is accepted and normalised, so that equal machines have equal
+`config_id`s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.errors import ConfigError
+from core.sizes import LEVELS, PAGE_BYTES, PAGE_SIZES, format_size, parse_size
+
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "backing": ("4K", "2M", "1G"),
+    "write_pattern": ("stride", "random"),
+    "access_order": ("sequential", "random"),
+    "mmu": ("tdp", "legacy_tdp", "shadow", "nested"),
+    "split": ("eager", "lazy", "fault"),
+    "granularity": ("4K", "2M"),
+    "guest_page": ("4K", "2M", "1G"),
+    "populate_writes": ("all", "same"),
+    "kernel": ("6.1", "6.12", "7.3"),
+    "engine": ("sim",),
+}
+
+BOUNDS: Final[dict[str, tuple[int, int]]] = {
+    "vcpus": (1, 4096),  # KVM_MAX_VCPUS of current kernels
+    "write_percent": (0, 100),
+    "address_spaces": (1, 4096),
+    "slots": (1, 32764),  # KVM_USER_MEM_SLOTS
+    "iterations": (1, 1000),
+    "seed": (1, 2**31 - 4098),  # the generator's state is seed + vCPU index, below its modulus 2^31 - 1
+    "repeat": (0, 1_000_000),
+}
+
+SLOT_PAGES_UNIT: Final = 64
+"""The dirty bitmap is walked in words of 64 pages, so a memslot holds a whole number of words."""
+
+MAX_PAGES: Final = 2**34  # 64 TiB: keeps 4K page numbers and picosecond sums far inside 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A virtual machine, its MMU, how its memory is logged and how its vCPUs touch it. Build with `make_config`."""
+
+    vcpus: int = 1
+    mem_per_vcpu: int = 2**30  # bytes
+    backing: str = "4K"
+    write_percent: int = 100
+    write_pattern: str = "stride"
+    access_order: str = "sequential"
+    partitioned: bool = True
+    mmu: str = "tdp"
+    split: str = "eager"
+    pml: bool = True
+    initially_all_set: bool = True
+    manual_protect: bool = True
+    granularity: str = "4K"
+    guest_page: str | None = None  # None: as large as the backing (shadow), 1G (nested), without meaning elsewhere
+    address_spaces: int = 1
+    slots: int = 1
+    iterations: int = 2
+    populate_writes: str = "all"
+    kernel: str = "6.12"
+    concurrent: bool = False
+    seed: int = 1
+    engine: str = "sim"
+    profile: str = "cascade-lake-2022"
+    repeat: int = 0
+
+    @property
+    def pages(self) -> int:
+        """4 KiB pages of guest memory under test."""
+        return self.vcpus * self.pages_per_vcpu
+
+    @property
+    def pages_per_vcpu(self) -> int:
+        return self.mem_per_vcpu // PAGE_BYTES
+
+    @property
+    def pages_per_slot(self) -> int:
+        return self.pages // self.slots
+
+    @property
+    def leaf_level(self) -> int:
+        """The largest level a leaf SPTE can have: bounded by the backing and by the guest's own page size."""
+        if self.guest_page is None:
+            return LEVELS[self.backing]
+        return min(LEVELS[self.backing], LEVELS[self.guest_page])
+
+    @property
+    def track_level(self) -> int:
+        """The level at which a logged slot is mapped and tracked."""
+        return LEVELS[self.granularity]
+
+
+FIELDS: Final[dict[str, Any]] = typing.get_type_hints(Config)
+"""Every field with its type, in the order of the result columns."""
+
+
+def make_config(values: Mapping[str, object]) -> Config:
+    """The validated, normalised Config of `values`; fields not named take their defaults.
+
+    Raises ConfigError naming the field, the value and what is allowed.
+    """
+    for name in values:
+        if name not in FIELDS:
+            raise ConfigError(name, f"no such field; allowed: {', '.join(FIELDS)}")
+    checked: dict[str, Any] = {name: _checked(name, value) for name, value in values.items()}
+    # KVM offers initially-all-set only with manual protection, so without the one the other's default is off too.
+    checked.setdefault("initially_all_set", checked.get("manual_protect", True))
+    config = _normalised(Config(**checked))
+    _check_combination(config)
+    return config
+
+
+def parse_field(name: str, text: str) -> object:
+    """The value meant by `text`, as typed on a command line, for field `name`; ConfigError when there is none."""
+    if name not in FIELDS:
+        raise ConfigError(name, f"no such field; allowed: {', '.join(FIELDS)}")
+    if FIELDS[name] is bool:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(name, f"{text!r} is not allowed; allowed: true, false")
+        return text.lower() == "true"
+    if FIELDS[name] is int and name != "mem_per_vcpu":
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(name, f"{text!r} is not a whole number") from None
+    return _checked(name, text)
+
+
+def config_record(config: Config) -> dict[str, Any]:
+    """Every field of the config as plain values, in column order; sizes in bytes."""
+    return dataclasses.asdict(config)
+
+
+def config_notes(config: Config) -> list[str]:
+    """Sentences about choices that are allowed and do nothing, for `--dry-run` and `explain`."""
+    notes = []
+    if config.split != "lazy" and config.leaf_level <= config.track_level:
+        notes.append(
+            f"split = {config.split} does nothing here: leaves are {config.granularity} or smaller already, "
+            "so there is no huge page to split"
+        )
+    if config.split == "eager" and config.mmu in ("legacy_tdp", "shadow"):
+        notes.append(f"split = eager on {config.mmu} follows the patch series; upstream kernels do not split there")
+    return notes
+
+
+def config_text(config: Config) -> str:
+    """The fields that differ from the defaults, as FIELD=VALUE words: what a user types to get this config."""
+    deciding = {"mmu": config.mmu, "backing": config.backing, "manual_protect": config.manual_protect}
+    default = make_config(deciding)  # the defaults of other fields follow from these
+    words = []
+    for name, value in config_record(config).items():
+        if value == getattr(Config() if name in deciding else default, name) and name != "mmu":
+            continue
+        words.append(f"{name}={_field_text(name, value)}")
+    return " ".join(words)
+
+
+def _field_text(name: str, value: object) -> str:
+    if name == "mem_per_vcpu" and isinstance(value, int):
+        return format_size(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _checked(name: str, value: object) -> object:
+    """`value` as the type of the field, within its own bounds."""
+    if name == "mem_per_vcpu":
+        return _checked_size(value)
+    if name in CHOICES:
+        if name == "kernel" and isinstance(value, float):
+            value = str(value)  # kernel = 6.12 reads as a number in TOML
+        if value is None and isinstance(FIELDS[name], types.UnionType):
+            return None
+        if value not in CHOICES[name]:
+            raise ConfigError(name, f"{value!r} is not allowed; allowed: {', '.join(CHOICES[name])}")
+        return value
+    kind = FIELDS[name]
+    if kind is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(name, f"{value!r} is not a whole number")
+        low, high = BOUNDS[name]
+        if not low <= value <= high:
+            raise ConfigError(name, f"{value} is out of range; allowed: {low} to {high}")
+        return value
+    if not isinstance(value, kind):
+        allowed = "true, false" if kind is bool else "a text"
+        raise ConfigError(name, f"{value!r} is not allowed; allowed: {allowed}")
+    return value
+
+
+def _checked_size(value: object) -> int:
+    if isinstance(value, str):
+        try:
+            value = parse_size(value)
+        except ValueError as error:
+            raise ConfigError("mem_per_vcpu", str(error)) from None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError("mem_per_vcpu", f"{value!r} is not a size; write it like 64MiB, 1GiB or 29.5GiB")
+    if value <= 0 or value % PAGE_BYTES:
+        raise ConfigError("mem_per_vcpu", f"{value} bytes is no multiple of the 4096-byte page; allowed: 4KiB, ...")
+    return value
+
+
+def _normalised(config: Config) -> Config:
+    """The config with fields that have no effect set to one fixed value."""
+    changes: dict[str, Any] = {}
+    if config.mmu in ("tdp", "legacy_tdp"):
+        changes |= {"guest_page": None, "address_spaces": 1}  # one direct tree, whatever the guest's tables look like
+    else:
+        changes["pml"] = False  # write-protection is the only tracking of shadow pages
+        if config.guest_page is None:
+            changes["guest_page"] = "1G" if config.mmu == "nested" else config.backing
+    if config.write_percent in (0, 100):
+        changes["write_pattern"] = "stride"
+    if config.write_percent == 100:
+        changes["populate_writes"] = "all"
+    if changes.get("write_pattern", config.write_pattern) == "stride" and config.access_order == "sequential":
+        changes["seed"] = 1
+    return dataclasses.replace(config, **changes)
+
+
+def _check_combination(config: Config) -> None:
+    """Raise ConfigError for values that are fine alone and impossible together."""
+    if config.initially_all_set and not config.manual_protect:
+        raise ConfigError("initially_all_set", "true needs manual_protect = true (KVM offers it only there)")
+    if config.concurrent:
+        raise ConfigError("concurrent", "true is not supported by this version; allowed: false")
+    if config.pages > MAX_PAGES:
+        raise ConfigError("mem_per_vcpu", f"{config.vcpus} vCPUs x {format_size(config.mem_per_vcpu)} is over 64TiB")
+    unit = config.slots * max(PAGE_SIZES[config.backing], SLOT_PAGES_UNIT)
+    if config.pages % unit:
+        what = f"{config.backing} pages" if config.backing != "4K" else "64-page words of the dirty bitmap"
+        memory = f"{config.vcpus} vCPUs x {format_size(config.mem_per_vcpu)} in {config.slots} slot(s)"
+        allowed = f"vcpus x mem_per_vcpu a multiple of {format_size(unit * PAGE_BYTES)}"
+        raise ConfigError("mem_per_vcpu", f"{memory} is not made of whole {what}; allowed: {allowed}")
+    if config.granularity == "2M" and config.leaf_level < 2:
+        cause = "backing" if config.backing == "4K" else "guest_page"
+        raise ConfigError("granularity", f"2M needs 2M or 1G leaves, but {cause} = 4K; allowed there: granularity = 4K")

@@ -1,0 +1,106 @@
+"""Page faults: the lock-free fix, and the slow path that maps, splits or drops under mmu_lock.
+
+Follows docs/model.md section 3. While a slot is logged, nothing is mapped above the tracking level, for reads too; a
+read fault maps the page writable and so reports it dirty.
+"""
+
+from __future__ import annotations
+
+from core.atomics import compare_and_swap
+from core.kernel import inlined, kernel
+from core.mmu.dirty_log import mark_leaf_dirty
+from core.mmu.split import CHILDREN, split_down_to
+from core.mmu.walk import entry_index, leaf_level, link_tables
+from core.mmu.zap import zap_leaf, zap_table
+from core.spte import DIRTY, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
+from core.tables import LAZY
+
+
+@inlined
+def count_fault(counters, present, write):
+    """Count a fault by what caused it: an unmapped page, or a write to a read-only leaf."""
+    counters.faults += 1
+    if present:
+        counters.faults_write_protect += 1
+    else:
+        counters.faults_not_present += 1
+        if not write:
+            counters.faults_not_present_read += 1
+
+
+@inlined
+def is_fast(machine, entry, level, logging):
+    """Whether fast_page_fault may make a read-only leaf writable: a huge one only while nothing is logged."""
+    return machine.fast == 1 and (entry & MMU_WRITABLE) != 0 and (not logging or level <= machine.track_level)
+
+
+@kernel
+def fix_fast(memory, machine, counters, space, page, level, logging):
+    """fast_page_fault: make the leaf of `level` writable, without the lock."""
+    index = entry_index(machine, space, page, level)
+    entry = memory.sptes[index]
+    if compare_and_swap(memory.sptes, index, entry, entry | WRITABLE | DIRTY):
+        counters.faults_fast += 1
+        if logging:
+            mark_leaf_dirty(memory, machine, page, level)
+
+
+@kernel
+def handle_fault(memory, machine, costs, counters, space, page, write, logging):
+    """Handle a fault on `page` inside mmu_lock; return how long the critical section takes."""
+    writable = _host_page_is_writable(memory, machine, page, write)
+    level = leaf_level(memory, machine, space, page)
+    if level == 0:
+        return _map(memory, machine, costs, counters, space, page, writable, logging)
+    if not write or memory.sptes[entry_index(machine, space, page, level)] & WRITABLE:
+        counters.faults_spurious += 1
+        return costs.fix_hold
+    target = machine.track_level if logging else level
+    if level > target and machine.split == LAZY:
+        return _drop_and_map(memory, machine, costs, counters, space, page, level, logging)
+    splits = split_down_to(memory, machine, counters, space, page, level, target)
+    index = entry_index(machine, space, page, target)
+    entry = memory.sptes[index]
+    if machine.backing_shift == 0 and not entry & MMU_WRITABLE:
+        # The page was only read so far and the host mapped its shared zero page. Now the host replaces it: its
+        # notifier drops the SPTE, and the fault maps the new page.
+        return _drop_and_map(memory, machine, costs, counters, space, page, level, logging)
+    if compare_and_swap(memory.sptes, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY) and logging:
+        mark_leaf_dirty(memory, machine, page, target)
+    return splits * (costs.split_child * CHILDREN + costs.table_hold) + costs.fix_hold
+
+
+@kernel
+def _drop_and_map(memory, machine, costs, counters, space, page, level, logging):
+    """Drop the leaf whole, ask every vCPU to flush, and map the faulting page alone."""
+    zap_leaf(memory, machine, counters, space, page, level)
+    counters.tlb_flushes += 1
+    return costs.drop_hold + _map(memory, machine, costs, counters, space, page, True, logging)
+
+
+@inlined
+def _map(memory, machine, costs, counters, space, page, writable, logging):
+    """Map `page` at the largest level allowed now; return how long that takes inside the lock."""
+    level = machine.track_level if logging else machine.leaf_level
+    hold = costs.map_hold + costs.table_hold * link_tables(memory, machine, counters, space, page, level)
+    index = entry_index(machine, space, page, level)
+    entry = memory.sptes[index]
+    if entry == TABLE:
+        # An emptied table stands where the huge leaf goes (rmap MMUs, after logging was disabled).
+        zap_table(memory, machine, counters, space, page, level)
+        counters.tlb_flushes += 1
+        hold += costs.drop_hold
+    if compare_and_swap(memory.sptes, index, entry, WRITABLE_LEAF if writable else READ_ONLY_LEAF):
+        counters.leaves[level] += 1
+        if logging and writable:
+            mark_leaf_dirty(memory, machine, page, level)
+    return hold
+
+
+@inlined
+def _host_page_is_writable(memory, machine, page, write):
+    """Whether the host maps the backing page writable: after its first write. Only a populate with reads sees it."""
+    host = (page - machine.first) >> machine.backing_shift
+    if write:
+        memory.host_writable[host] = 1
+    return memory.host_writable[host] != 0

@@ -1,0 +1,109 @@
+"""Making leaves report the next write again: write-protection, or clearing the D-bit where PML logs it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.atomics import compare_and_swap, fetch_and_not, highest_one, lowest_one
+from core.kernel import kernel
+from core.mmu.dirty_log import ALL_ONES, ONE
+from core.mmu.split import split_down_to
+from core.mmu.walk import entry_index, leaf_level
+from core.spte import ALL_BITS, DIRTY, MMU_WRITABLE, WRITABLE
+from core.tables import EAGER
+
+
+@kernel
+def protect_leaf(memory, machine, counters, index, level):
+    """Re-arm the leaf at `index` of `level`: by D-bit if PML tracks it, else by W bit; return 1 if it changed."""
+    entry = memory.sptes[index]
+    if machine.pml and level <= machine.track_level:
+        if not entry & DIRTY or not compare_and_swap(memory.sptes, index, entry, entry & (ALL_BITS ^ DIRTY)):
+            return 0
+        counters.dirty_cleared += 1
+        return 1
+    if not entry & WRITABLE or not compare_and_swap(memory.sptes, index, entry, entry & (ALL_BITS ^ WRITABLE)):
+        return 0
+    counters.write_protected += 1
+    return 1
+
+
+@kernel
+def protect_huge_for_clear(memory, machine, counters, space, page, level):
+    """The clear of initially_all_set write-protects a huge leaf by gfn, which also forbids a lock-free fix later."""
+    index = entry_index(machine, space, page, level)
+    entry = memory.sptes[index]
+    if entry & WRITABLE and compare_and_swap(memory.sptes, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
+        counters.write_protected += 1
+
+
+@kernel
+def split_for_word(memory, machine, counters, first, last):
+    """Eager splitting in a clear: split every huge leaf over pages `first` to `last`, in all spaces; return splits."""
+    splits = 0
+    for space in range(machine.spaces):
+        for page in (first, last):
+            level = leaf_level(memory, machine, space, page)
+            if level > machine.track_level:
+                splits += split_down_to(memory, machine, counters, space, page, level, machine.track_level)
+    return splits
+
+
+@kernel
+def take_dirty_word(memory, machine, word):
+    """get: move a word of the bitmap to user space; with manual protection the kernel keeps its bits until clear."""
+    mask = memory.dirty[word]
+    if not machine.manual and mask:
+        mask = fetch_and_not(memory.dirty, word, ALL_ONES)
+    memory.reported[word] = mask
+    return mask
+
+
+@kernel
+def protect_word(memory, machine, counters, word, mask):
+    """Re-arm the pages of `mask` in a word of the bitmap, in all spaces; return (splits, leaves visited).
+
+    With initially_all_set the huge leaves that remain over the word are split (eager) or write-protected first.
+    """
+    base = machine.first + (word << 6)
+    first, last = base + lowest_one(mask), base + highest_one(mask)
+    splits = 0
+    if machine.all_set:
+        if machine.split == EAGER:
+            splits = split_for_word(memory, machine, counters, first, last)
+        for space in range(machine.spaces):
+            for page in (first, last):
+                level = leaf_level(memory, machine, space, page)
+                if level > machine.track_level:
+                    protect_huge_for_clear(memory, machine, counters, space, page, level)
+    visited = 0
+    for space in range(machine.spaces):
+        if machine.track_level == 2:
+            if leaf_level(memory, machine, space, first) == 2:
+                protect_leaf(memory, machine, counters, entry_index(machine, space, first, 2), 2)
+                visited += 1
+            continue
+        region = -1
+        for bit in range(64):
+            if not mask & (ONE << np.uint64(bit)):
+                continue
+            page = base + bit
+            if page >> 9 != region:  # a word straddles two tables where the region starts off a 2M boundary
+                region = page >> 9
+                level = _table_level(memory, machine, space, page)
+            if level != 1:
+                continue
+            index = entry_index(machine, space, page, 1)
+            if memory.sptes[index]:
+                protect_leaf(memory, machine, counters, index, 1)
+                visited += 1
+    return splits, visited
+
+
+@kernel
+def _table_level(memory, machine, space, page):
+    """Level of the entries around `page`: 1 if there is a table of level 1, else that of the huge leaf, or 0."""
+    level = leaf_level(memory, machine, space, page)
+    if level > 1:
+        return level
+    return 1 if memory.sptes[entry_index(machine, space, page, 2)] else 0

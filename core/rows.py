@@ -1,0 +1,117 @@
+"""The result schema: every column of the `runs` and `phases` tables, with its type and meaning.
+
+All engines fill the same columns; `sweep` stores them as they stand here. Counts are exact, times are seconds
+unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.config import FIELDS
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One result column. `kind` is int, float, str or bool; every column may be null."""
+
+    name: str
+    kind: type
+    meaning: str
+
+
+def _config_columns() -> tuple[Column, ...]:
+    columns = [Column("config_id", str, "stable hash of the config, the profile's content and the engine's version")]
+    for name, hint in FIELDS.items():
+        kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+        columns.append(Column(name, kind, "field of the configuration" + (", bytes" if name == "mem_per_vcpu" else "")))
+    return tuple(columns)
+
+
+CONFIG_COLUMNS: Final = _config_columns()
+
+RUN_COLUMNS: Final = (
+    *CONFIG_COLUMNS,
+    Column("engine_version", str, "version of the engine's semantics"),
+    Column("status", str, "ok or failed"),
+    Column("error_type", str, "class of the error of a failed run"),
+    Column("error", str, "message of the error of a failed run"),
+    Column("attempts", int, "times the run was started"),
+    Column("wall_seconds", float, "wall-clock time the engine took"),
+    Column("cpu_seconds", float, "CPU time the engine took"),
+    Column("peak_rss_bytes", int, "largest resident memory of the worker process so far"),
+    Column("host", str, "name of the machine"),
+    Column("node_cpus", int, "CPUs the worker's machine offers"),
+    Column("oversubscribed", bool, "more vCPUs than CPUs (live engine)"),
+    Column("started_at", str, "UTC, ISO 8601"),
+    Column("git_revision", str, "revision of splitsweep, if run from a checkout"),
+)
+
+COUNT_COLUMNS: Final = (
+    Column("accesses", int, "guest accesses"),
+    Column("reads", int, "guest reads"),
+    Column("writes", int, "guest writes"),
+    Column("pages_written", int, "distinct 4K pages written"),
+    Column("faults", int, "page faults, all kinds"),
+    Column("faults_not_present", int, "faults on an unmapped page"),
+    Column("faults_not_present_read", int, "those of them by reads"),
+    Column("faults_write_protect", int, "writes to a read-only leaf"),
+    Column("faults_fast", int, "faults fixed lock-free by fast_page_fault"),
+    Column("faults_spurious", int, "faults another vCPU had resolved already"),
+    Column("splits_1g", int, "1G leaves split"),
+    Column("splits_2m", int, "2M leaves split"),
+    Column("zapped_1g", int, "1G leaves dropped"),
+    Column("zapped_2m", int, "2M leaves dropped"),
+    Column("zapped_4k", int, "4K leaves dropped"),
+    Column("write_protected", int, "leaves made read-only"),
+    Column("dirty_cleared", int, "D-bits cleared"),
+    Column("tables_allocated", int, "page tables allocated, levels 1 and 2"),
+    Column("tables_freed", int, "page tables freed, levels 1 and 2"),
+    Column("tables_upper", int, "page tables allocated at level 3"),
+    Column("pages_4k", int, "4K leaves at the end of the phase"),
+    Column("pages_2m", int, "2M leaves at the end of the phase"),
+    Column("pages_1g", int, "1G leaves at the end of the phase"),
+    Column("dirty_pages", int, "4K pages that get reported dirty"),
+    Column("dirty_2m_regions", int, "groups of 512 pages with a dirty one, as get reported"),
+    Column("pml_entries", int, "entries written to PML buffers"),
+    Column("pml_exits", int, "exits because a PML buffer was full"),
+    Column("tlb_flushes", int, "requests that all vCPUs flush their TLB"),
+    Column("lock_acquisitions", int, "times mmu_lock was taken"),
+    Column("lock_contended", int, "times mmu_lock had to be waited for"),
+)
+
+TIME_COLUMNS: Final = (
+    Column("seconds", float, "length of the phase: from its start until the last vCPU or the ioctl is done"),
+    Column("seconds_lo", float, "lower end of a 90% interval of seconds, null if the profile carries none"),
+    Column("seconds_hi", float, "upper end of that interval"),
+    Column("vcpu_seconds_min", float, "shortest time of a vCPU in the pass"),
+    Column("vcpu_seconds_mean", float, "mean time of the vCPUs in the pass"),
+    Column("vcpu_seconds_max", float, "longest time of a vCPU in the pass"),
+    Column("lock_wait_seconds", float, "time spent acquiring mmu_lock, all threads added up"),
+    Column("lock_hold_seconds", float, "time mmu_lock was held, all holders added up"),
+    Column("stall_p50_ns", float, "time an access took beyond a plain one: median over all accesses"),
+    Column("stall_p90_ns", float, "the same, 90th percentile"),
+    Column("stall_p99_ns", float, "the same, 99th percentile"),
+    Column("stall_p999_ns", float, "the same, 99.9th percentile"),
+    Column("stall_max_ns", float, "the same, the longest"),
+    Column("time_guest_s", float, "guest instructions and TLB misses, all vCPUs added up"),
+    Column("time_exit_s", float, "exits and the lock-free part of faults, PML included"),
+    Column("time_lock_wait_s", float, "acquiring mmu_lock"),
+    Column("time_lock_hold_s", float, "inside mmu_lock's critical sections"),
+    Column("time_other_s", float, "the rest: start of the pass, ioctl work outside the lock, TLB flushes"),
+)
+
+PHASE_COLUMNS: Final = (
+    *CONFIG_COLUMNS,
+    Column("phase", str, "populate, enable, dirty, get, clear, disable or after_disable"),
+    Column("iteration", int, "1.. for dirty, get and clear, else null"),
+    *TIME_COLUMNS[:6],
+    *COUNT_COLUMNS,
+    *TIME_COLUMNS[6:],
+)
+
+Row = dict[str, Any]
+"""One row of a table: column name to value."""

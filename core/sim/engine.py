@@ -1,0 +1,70 @@
+"""The simulating engine: runs the phases of dirty_log_perf_test for one Config and returns their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.config import Config
+from core.costs import costs_of
+from core.counters import start_phase
+from core.profile import Profile, load_profile
+from core.records import Record, clear_record, new_record
+from core.rows import Row
+from core.sim.loop import run_phase
+from core.sim.rows import phase_row
+from core.sim.state import CLEAR, DISABLE, ENABLE, GET, PHASE, new_simulation
+from core.tables import Memory, machine_of, new_memory
+
+Observer = Callable[[str, int | None, Memory], None]
+"""Called after each phase with its name, its iteration and the guest's memory; tests look at the bitmap with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One phase of a run: a row of the results."""
+
+    name: str
+    iteration: int | None
+    rules: Record
+
+
+def steps_of(config: Config) -> list[Step]:
+    """The phases of a run, in order."""
+    populate_all = int(config.populate_writes == "all")
+    steps = [
+        _step("populate", None, guest=1, write_all=populate_all, all_spaces=1),
+        _step("enable", None, ioctl=ENABLE, logging=1),
+    ]
+    for iteration in range(1, config.iterations + 1):
+        steps.append(_step("dirty", iteration, guest=1, logging=1, pass_number=iteration))
+        steps.append(_step("get", iteration, ioctl=GET, logging=1))
+        if config.manual_protect:
+            steps.append(_step("clear", iteration, ioctl=CLEAR, logging=1))
+    steps.append(_step("disable", None, ioctl=DISABLE))
+    steps.append(_step("after_disable", None, guest=1, pass_number=config.iterations + 1))
+    return steps
+
+
+def _step(name: str, iteration: int | None, **rules: int) -> Step:
+    return Step(name, iteration, new_record(PHASE, rules))
+
+
+def simulate(config: Config, profile: Profile | None = None, observe: Observer | None = None) -> list[Row]:
+    """Simulate `config` and return one row per phase and iteration."""
+    machine = machine_of(config)
+    costs = costs_of(config, profile or load_profile(config.profile))
+    memory = new_memory(machine)
+    simulation = new_simulation(machine)
+    rows = []
+    for step in steps_of(config):
+        start_phase(simulation.counters)
+        clear_record(simulation.lock)
+        clear_record(simulation.times)
+        simulation.stalls[:] = 0
+        memory.written[:] = 0
+        duration = run_phase(machine, costs, memory, simulation, step.rules)
+        rows.append(phase_row(config, step.name, step.iteration, simulation, int(duration)))
+        if observe is not None:
+            observe(step.name, step.iteration, memory)
+    return rows

@@ -1,0 +1,246 @@
+"""The ioctl thread: enable, get, clear and disable, slot by slot, as one more actor of the simulation.
+
+Its work comes in units of at most 512 pages. For each slot it prepares without the lock, splits (the TDP MMU: lock for
+read; rmap MMUs: for write, given up between units when others wait), walks the slot, and flushes the TLBs.
+"""
+
+from __future__ import annotations
+
+from core.atomics import count_ones, fetch_and_not
+from core.kernel import kernel
+from core.mmu.collapse import collapse_table, zap_small_leaves
+from core.mmu.dirty_log import count_reported, set_all_dirty
+from core.mmu.protect import protect_leaf, protect_word, take_dirty_word
+from core.mmu.split import CHILDREN, split_down_to
+from core.mmu.walk import entry_index, first_page, leaf_level
+from core.sim.event_queue import NEVER
+from core.sim.guest import DONE
+from core.sim.state import ACQUIRE, CLEAR, DISABLE, ENABLE, GET, RUN
+from core.spte import PRESENT
+from core.tables import EAGER
+
+PREPARE, SPLIT, WALK, FLUSH = range(4)
+
+UNIT = 512
+
+
+@kernel
+def start_ioctl(simulation):
+    """Put the thread before its first slot."""
+    ioctl = simulation.ioctl
+    ioctl.slot = 0
+    ioctl.stage = PREPARE
+    ioctl.locked = 0
+    ioctl.split_region = -1
+    ioctl.event = RUN
+
+
+@kernel
+def run_ioctl(machine, costs, memory, simulation, phase, time, horizon):
+    """Run the thread from `time` to beyond `horizon`, or to where it needs the lock; return when it is due, or DONE."""
+    ioctl = simulation.ioctl
+    while ioctl.slot < machine.slots:
+        if time > horizon:
+            return time
+        stage = ioctl.stage
+        if stage in (SPLIT, WALK) and not ioctl.locked and _needs_lock(machine, phase):
+            ioctl.event = ACQUIRE
+            return time
+        spent = _step(machine, costs, memory, simulation, phase)
+        time += spent
+        if ioctl.locked:
+            simulation.times.lock_hold += spent
+        else:
+            simulation.times.other += spent
+        if ioctl.locked and ioctl.stage != stage:
+            ioctl.locked = 0
+            simulation.lock.write_free = time
+    ioctl.finish = time
+    return DONE
+
+
+@kernel
+def grant_to_ioctl(costs, simulation, granted):
+    """The thread gets the lock it asked for; return when it goes on."""
+    asked = simulation.ioctl.asked
+    contended = granted > asked
+    spent = costs.hand_over if contended else costs.lock_uncontended
+    simulation.counters.lock_acquisitions += 1
+    simulation.counters.lock_contended += 1 if contended else 0
+    simulation.times.lock_wait += granted - asked + spent
+    simulation.ioctl.locked = 1
+    simulation.ioctl.event = RUN
+    simulation.lock.write_free = NEVER
+    return granted + spent
+
+
+@kernel
+def _needs_lock(machine, phase):
+    """A get with manual protection only copies the bitmap; everything else takes mmu_lock."""
+    return phase.ioctl != GET or not machine.manual
+
+
+@kernel
+def _step(machine, costs, memory, simulation, phase):
+    """Do one unit of work of the current stage, and move on; return how long it takes."""
+    ioctl, counters = simulation.ioctl, simulation.counters
+    slot, stage = ioctl.slot, ioctl.stage
+    if stage == PREPARE:
+        ioctl.number = slot * machine.pages_per_slot
+        ioctl.changed = 0
+        return _prepare(machine, costs, memory, simulation, phase)
+    if stage == FLUSH:
+        _next_slot(simulation)
+        counters.tlb_flushes += 1
+        return costs.flush
+    first = ioctl.number
+    end = min(_unit_end(machine, phase, first), (slot + 1) * machine.pages_per_slot)
+    ioctl.number = end
+    if stage == SPLIT:
+        spent = _split_unit(machine, costs, memory, counters, first)
+    elif phase.ioctl == ENABLE:
+        spent = _protect_unit(machine, costs, memory, counters, first, end)
+        ioctl.changed = 1  # KVM flushes after an enable, whatever it found
+    elif phase.ioctl == DISABLE:
+        spent = _disable_unit(machine, costs, memory, simulation, first, end)
+    else:
+        spent = _bitmap_unit(machine, costs, memory, simulation, phase, first, end)
+    if end == (slot + 1) * machine.pages_per_slot:
+        if phase.ioctl == GET:
+            count_reported(memory, machine, counters, slot)
+        _end_stage(machine, simulation)
+    return spent
+
+
+@kernel
+def _prepare(machine, costs, memory, simulation, phase):
+    """What comes before the lock: enable allocates the bitmap, and with initially_all_set that is all."""
+    ioctl = simulation.ioctl
+    ioctl.stage = WALK
+    if phase.ioctl != ENABLE:
+        return 0
+    if machine.all_set:
+        set_all_dirty(memory, machine, ioctl.slot)
+        _next_slot(simulation)
+    elif machine.split == EAGER and machine.leaf_level > machine.track_level:
+        ioctl.stage = SPLIT
+    return machine.pages_per_slot * costs.bitmap_page
+
+
+@kernel
+def _end_stage(machine, simulation):
+    """The slot's last unit of a stage is done."""
+    ioctl = simulation.ioctl
+    if ioctl.stage == SPLIT:
+        ioctl.stage = WALK
+        ioctl.number = ioctl.slot * machine.pages_per_slot
+        return
+    if ioctl.changed:
+        ioctl.stage = FLUSH
+    else:
+        _next_slot(simulation)
+
+
+@kernel
+def _next_slot(simulation):
+    simulation.ioctl.slot += 1
+    simulation.ioctl.stage = PREPARE
+
+
+@kernel
+def _unit_end(machine, phase, first):
+    """Bitmap walks go by words of the slot, table walks by tables of the region."""
+    if phase.ioctl == GET or phase.ioctl == CLEAR:
+        return first + UNIT
+    return (((machine.first + first) >> 9) + 1 << 9) - machine.first
+
+
+@kernel
+def _split_unit(machine, costs, memory, counters, number):
+    """Split the huge leaves over one 2M region, in all spaces."""
+    page = machine.first + number
+    spent = 0
+    for space in range(machine.spaces):
+        level = leaf_level(memory, machine, space, page)
+        if level > machine.track_level:
+            splits = split_down_to(memory, machine, counters, space, page, level, machine.track_level)
+            spent += _split_time(machine, costs, counters, splits)
+    return spent
+
+
+@kernel
+def _split_time(machine, costs, counters, splits):
+    """Time of eager splits, and their flushes: the rmap MMUs flushed after each up to 6.12, the TDP MMU never."""
+    if machine.rmap and machine.flush_each_split:
+        counters.tlb_flushes += splits
+    return splits * CHILDREN * costs.split_child
+
+
+@kernel
+def _protect_unit(machine, costs, memory, counters, first, end):
+    """enable: re-arm every leaf over one 2M region, in all spaces. rmap MMUs visit all rmap heads of the range."""
+    spent = (end - first) * costs.scan_head if machine.rmap else 0
+    changed = 0
+    for space in range(machine.spaces):
+        page = machine.first + first
+        level = leaf_level(memory, machine, space, page)
+        if level > 1:
+            changed += protect_leaf(memory, machine, counters, entry_index(machine, space, page, level), level)
+            if not machine.rmap and page == max(first_page(machine, page, level), machine.first):
+                spent += costs.walk_entry
+        elif memory.sptes[entry_index(machine, space, page, 2)]:
+            start = entry_index(machine, space, page, 1)
+            for index in range(start, start + end - first):
+                if memory.sptes[index] & PRESENT:
+                    changed += protect_leaf(memory, machine, counters, index, 1)
+            if not machine.rmap:
+                spent += (end - first) * costs.walk_entry
+    return spent + changed * costs.protect
+
+
+@kernel
+def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
+    """get and clear: up to eight words of the bitmap."""
+    ioctl, counters = simulation.ioctl, simulation.counters
+    visit_bit = costs.scan_head if machine.rmap else costs.walk_entry
+    spent = 0
+    for word in range(first >> 6, end >> 6):
+        if phase.ioctl == GET:
+            mask = take_dirty_word(memory, machine, word)
+            spent += costs.get_word
+            if machine.manual:
+                continue
+        else:
+            mask = memory.reported[word]
+            if mask:
+                mask &= fetch_and_not(memory.dirty, word, mask)
+        spent += costs.clear_word
+        if mask == 0:
+            continue
+        ioctl.changed = 1
+        splits, leaves = protect_word(memory, machine, counters, word, mask)
+        region = (machine.first + (word << 6)) >> 9
+        if splits:
+            ioctl.split_region = region
+            spent += _split_time(machine, costs, counters, splits)
+        page_cost = costs.clear_split_page if ioctl.split_region == region else costs.clear_page
+        spent += count_ones(mask) * visit_bit + leaves * page_cost
+    return spent
+
+
+@kernel
+def _disable_unit(machine, costs, memory, simulation, first, end):
+    """disable: make room for huge leaves over one 2M region, in all spaces."""
+    if machine.leaf_level == 1:
+        return 0
+    spent = (end - first) * costs.scan_head if machine.rmap else costs.walk_entry
+    for space in range(machine.spaces):
+        page = machine.first + first
+        if machine.rmap:
+            dropped = zap_small_leaves(memory, machine, simulation.counters, space, page, machine.first + end - 1)
+            if dropped:
+                simulation.ioctl.changed = 1
+        else:
+            dropped = collapse_table(memory, machine, simulation.counters, space, page)
+        spent += dropped * costs.zap
+    return spent

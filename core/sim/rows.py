@@ -1,0 +1,62 @@
+"""From a simulated phase to its row of results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.config import Config, config_record
+from core.counters import count_columns
+from core.records import Integers
+from core.rows import Row
+from core.run import config_id
+from core.sim.stalls import bucket_value
+from core.sim.state import Simulation
+
+SECOND = 1e12  # picoseconds
+
+QUANTILES = {"stall_p50_ns": 0.5, "stall_p90_ns": 0.9, "stall_p99_ns": 0.99, "stall_p999_ns": 0.999}
+
+TIMES = ("guest", "exit", "lock_wait", "lock_hold", "other")
+
+
+def phase_row(config: Config, name: str, iteration: int | None, simulation: Simulation, duration: int) -> Row:
+    """The row of a phase that took `duration` picoseconds."""
+    counts = count_columns(simulation.counters)
+    times = simulation.times
+    row: Row = {"config_id": config_id(config), **config_record(config), "phase": name, "iteration": iteration}
+    row |= {"seconds": duration / SECOND, "seconds_lo": None, "seconds_hi": None}
+    row |= _vcpu_seconds(simulation, counts["accesses"])
+    row |= counts
+    row |= {"lock_wait_seconds": int(times.lock_wait) / SECOND, "lock_hold_seconds": int(times.lock_hold) / SECOND}
+    row |= _stalls(simulation, counts["accesses"])
+    row |= {f"time_{name}_s": int(times[name]) / SECOND for name in TIMES}
+    return row
+
+
+def _vcpu_seconds(simulation: Simulation, accesses: int) -> Row:
+    """How long the vCPUs took; null in a phase without them."""
+    if accesses == 0:
+        return {"vcpu_seconds_min": None, "vcpu_seconds_mean": None, "vcpu_seconds_max": None}
+    finish = simulation.vcpus["finish"]
+    return {
+        "vcpu_seconds_min": int(finish.min()) / SECOND,
+        "vcpu_seconds_mean": int(finish.sum()) / finish.size / SECOND,
+        "vcpu_seconds_max": int(finish.max()) / SECOND,
+    }
+
+
+def _stalls(simulation: Simulation, accesses: int) -> Row:
+    """Quantiles over all accesses, most of which take no longer than a plain one; null in a phase without any."""
+    if accesses == 0:
+        return dict.fromkeys([*QUANTILES, "stall_max_ns"])
+    undelayed = accesses - int(simulation.stalls.sum())
+    row: Row = {name: _quantile(simulation.stalls, undelayed, accesses, share) for name, share in QUANTILES.items()}
+    row["stall_max_ns"] = int(simulation.times.longest_stall) / 1000
+    return row
+
+
+def _quantile(stalls: Integers, undelayed: int, accesses: int, share: float) -> float:
+    rank = int(np.ceil(share * accesses)) - undelayed
+    if rank <= 0:
+        return 0.0
+    return bucket_value(int(np.searchsorted(np.cumsum(stalls), rank))) / 1000

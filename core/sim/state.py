@@ -1,0 +1,112 @@
+"""What the simulation of one phase keeps: the phase's rules, the vCPUs, the lock, and where time went."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from core.counters import COUNTERS
+from core.records import Integers, Record, layout, new_record
+from core.sim.stalls import BUCKETS
+
+# What the ioctl thread does in a phase.
+NOTHING, ENABLE, GET, CLEAR, DISABLE = range(5)
+
+PHASE: Final = layout(
+    [
+        "ioctl",
+        "guest",  # the vCPUs pass over their memory
+        "logging",
+        "write_all",  # populate, unless it follows the write pattern
+        "all_spaces",  # populate: every vCPU touches its share in every address space
+        "pass_number",
+    ]
+)
+"""The rules of one phase; flags are 0 or 1."""
+
+# What a vCPU's event in the queue means.
+RUN = 0  # go on with the guest's accesses
+ACQUIRE = 1  # reach for mmu_lock
+HOLD = 2  # a reader has the lock: handle the fault
+RELEASE = 3  # a reader gives the lock back
+
+VCPU: Final = layout(
+    [
+        "visit",  # visits done in this pass and space
+        "space",
+        "last_space",
+        "draw",  # state of the write generator
+        "pml_fill",  # entries in the PML buffer
+        "page",  # the faulting page
+        "write",  # whether the faulting access writes
+        "stall_start",  # when that access began
+        "event",  # what the queued event means
+        "asked",  # when it reached for the lock
+        "finish",
+    ]
+)
+"""A vCPU. Times are picoseconds since the start of the phase."""
+
+IOCTL: Final = layout(
+    [
+        "slot",
+        "stage",
+        "number",  # next page of guest memory to look at
+        "locked",
+        "changed",  # something was found that needs a flush at the end of the slot
+        "split_region",  # 2M region that this ioctl split last
+        "event",
+        "asked",
+        "finish",
+    ]
+)
+"""The ioctl thread."""
+
+LOCK: Final = layout(
+    [
+        "write_free",  # when the last writer is done
+        "line_free",  # when the lock's cache line can move to the next CPU
+        "first_waiter",  # the waiting actors are a ring, in order of arrival
+        "end_waiter",
+    ]
+)
+"""mmu_lock."""
+
+TIMES: Final = layout(["guest", "exit", "lock_wait", "lock_hold", "other", "longest_stall"])
+"""Where time went, in picoseconds, all actors added up."""
+
+EVENT: Final = layout(["time", "actor"])
+
+
+class Simulation(NamedTuple):
+    """Everything that changes while a phase runs, except guest memory."""
+
+    vcpus: npt.NDArray[Any]  # one VCPU each
+    ioctl: Record
+    lock: Record
+    events: npt.NDArray[Any]  # ring of EVENTs, sorted; see sim.event_queue
+    ends: Integers  # events taken and put so far
+    waiters: Integers  # ring of actors that wait for the lock
+    counters: Record
+    times: Record
+    stalls: Integers  # histogram, see sim.stalls
+
+
+def new_simulation(machine: Record) -> Simulation:
+    """A simulation of `machine` at time 0, before its first phase."""
+    vcpus = np.zeros(machine.vcpus, VCPU)
+    vcpus["draw"] = machine.seed + np.arange(machine.vcpus)
+    room = 1 << int(machine.vcpus + 1).bit_length()
+    return Simulation(
+        vcpus=vcpus,
+        ioctl=new_record(IOCTL),
+        lock=new_record(LOCK),
+        events=np.zeros(room, EVENT),
+        ends=np.zeros(2, np.int64),
+        waiters=np.zeros(room, np.int64),
+        counters=new_record(COUNTERS),
+        times=new_record(TIMES),
+        stalls=np.zeros(BUCKETS, np.int64),
+    )

@@ -1,0 +1,142 @@
+"""Guest memory as KVM sees it: where the test region lies, and its page tables as one flat array, one byte per SPTE.
+
+An entry of level 1 maps 4K, of level 2 2M, of level 3 1G; of level 4 only the presence of its table is kept. A `page`
+is counted from the 2M boundary below the region, so that page >> 9 is its 2M region. Every address space has its own
+entries at each level.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from core.config import Config
+from core.records import Record, layout, new_record
+from core.sizes import LEVELS, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
+
+LAZY: Final = 0
+FAULT: Final = 1
+EAGER: Final = 2
+
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+
+
+MACHINE: Final = layout(
+    [
+        "vcpus",
+        "pages",
+        "pages_per_vcpu",
+        "pages_per_slot",
+        "slots",
+        "spaces",
+        "first",  # `page` of the first page of guest memory
+        "entries",  # level-1 entries of one address space
+        "regions",  # level-2 entries of one address space
+        "region_shift",  # offset of the first 2M region within its 1G
+        "gigs",  # level-3 entries of one address space
+        "level2",  # index of the first level-2 entry of all address spaces
+        "level3",  # index of the first level-3 entry
+        "level4",  # index of the first level-4 entry
+        "backing_shift",  # log2 of the pages in one page of the host's backing
+        "leaf_level",
+        "track_level",
+        "split",
+        "rmap",  # an rmap MMU: faults take the lock for write, ioctls visit rmap heads
+        "fast",  # fast_page_fault exists
+        "pml",  # tracked leaves are logged by D-bit and PML, not by write-protection
+        "all_set",
+        "manual",
+        "collapse_in_place",  # disable puts a huge leaf in the place of a table (7.3, TDP MMU)
+        "flush_each_split",  # eager splits of the rmap MMUs flush one by one (up to 6.12)
+        "partitioned",
+        "private",  # no two vCPUs ever touch the same leaf or table entry
+        "write_percent",
+        "random_writes",
+        "random_order",
+        "seed",
+    ]
+)
+"""What the kernels need to know of a Config, as plain integers (flags are 0 or 1)."""
+
+
+class Memory(NamedTuple):
+    """The state the engines share: page tables, host pages, dirty bitmaps. Entries change by compare-and-swap."""
+
+    sptes: Bytes  # level-1 entries of all address spaces, then those of levels 2, 3 and 4
+    host_writable: Bytes  # per backing page: the host has given it a writable page
+    dirty: Words  # KVM's dirty bitmap: one bit per page, slots in order
+    reported: Words  # user space's copy, filled by get and handed back by clear
+    written: Words  # pages written in this pass; empty where no page is visited twice
+
+
+def machine_of(config: Config) -> Record:
+    """The integers of `config`, with the geometry of the selftest.
+
+    The test places its region at the top of guest-physical space, leaves one page above it free, and aligns the start
+    down to the backing size: so with 4K backing it starts one page below a 2M boundary. Shadow paging shadows the
+    guest's own tables, which start at a 1G boundary of guest-virtual space.
+    """
+    backing_pages = PAGE_SIZES[config.backing]
+    start = 0 if config.mmu == "shadow" else -(config.pages + 1) // backing_pages * backing_pages
+    first = start % PAGES_PER_2M
+    region_shift = start % PAGES_PER_1G // PAGES_PER_2M
+    regions = -(-(first + config.pages) // PAGES_PER_2M)
+    gigs = -(-(region_shift + regions) // 512)
+    spaces = config.address_spaces
+    leaf_pages = PAGES_PER_2M ** (config.leaf_level - 1)
+    tdp = config.mmu == "tdp"
+    values = {
+        "vcpus": config.vcpus,
+        "pages": config.pages,
+        "pages_per_vcpu": config.pages_per_vcpu,
+        "pages_per_slot": config.pages_per_slot,
+        "slots": config.slots,
+        "spaces": spaces,
+        "first": first,
+        "entries": regions * PAGES_PER_2M,
+        "regions": regions,
+        "region_shift": region_shift,
+        "gigs": gigs,
+        "level2": spaces * regions * PAGES_PER_2M,
+        "level3": spaces * regions * (PAGES_PER_2M + 1),
+        "level4": spaces * (regions * (PAGES_PER_2M + 1) + gigs),
+        "backing_shift": backing_pages.bit_length() - 1,
+        "leaf_level": config.leaf_level,
+        "track_level": LEVELS[config.granularity],
+        "split": {"lazy": LAZY, "fault": FAULT, "eager": EAGER}[config.split],
+        "rmap": int(not tdp),
+        "fast": int(config.mmu in ("tdp", "legacy_tdp")),
+        "pml": int(config.pml),
+        "all_set": int(config.initially_all_set),
+        "manual": int(config.manual_protect),
+        "collapse_in_place": int(tdp and config.kernel == "7.3"),
+        "flush_each_split": int(not tdp and config.kernel != "7.3"),
+        "partitioned": int(config.partitioned),
+        "private": int(_is_private(config, leaf_pages, backing_pages)),
+        "write_percent": config.write_percent,
+        "random_writes": int(config.write_pattern == "random"),
+        "random_order": int(config.access_order == "random"),
+        "seed": config.seed,
+    }
+    return new_record(MACHINE, values)
+
+
+def new_memory(machine: Record) -> Memory:
+    """Empty tables and bitmaps for `machine`."""
+    words = -(-machine.pages // 64)
+    return Memory(
+        sptes=np.zeros(machine.level4 + machine.spaces * (machine.gigs // 512 + 1), np.uint8),
+        host_writable=np.zeros(machine.pages >> machine.backing_shift, np.uint8),
+        dirty=np.zeros(words, np.uint64),
+        reported=np.zeros(words, np.uint64),
+        written=np.zeros(0 if machine.partitioned else words, np.uint64),
+    )
+
+
+def _is_private(config: Config, leaf_pages: int, backing_pages: int) -> bool:
+    """Whether each vCPU's share holds whole leaves and whole words of the bitmap, so that nothing is shared."""
+    unit = max(leaf_pages, backing_pages, 64)
+    return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % unit == 0)

@@ -1,0 +1,108 @@
+"""Configurations: what is accepted, what is normalised, and what is refused with which sentence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from core.config import Config, config_notes, config_record, config_text, make_config, parse_field
+from core.errors import ConfigError
+from core.run import config_id
+from tests.core.configurations import configurations
+
+
+def test_defaults_are_those_of_the_benchmark() -> None:
+    config = make_config({})
+    assert config == Config()
+    assert (config.vcpus, config.mem_per_vcpu, config.backing, config.mmu, config.split) == (
+        1,
+        2**30,
+        "4K",
+        "tdp",
+        "eager",
+    )
+    assert (config.manual_protect, config.initially_all_set, config.iterations) == (True, True, 2)
+
+
+def test_sizes_read_as_people_write_them() -> None:
+    assert make_config({"mem_per_vcpu": "64MiB"}).mem_per_vcpu == 64 * 2**20
+    assert make_config({"mem_per_vcpu": "29.5GiB"}).mem_per_vcpu == 59 * 2**29
+
+
+def test_a_kernel_written_as_a_number_is_meant_as_a_name() -> None:
+    assert make_config({"kernel": 6.12}).kernel == "6.12"
+
+
+def test_without_manual_protection_nothing_starts_all_set() -> None:
+    assert not make_config({"manual_protect": False}).initially_all_set
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "normalised"),
+    [
+        ({"mmu": "tdp", "guest_page": "2M"}, "guest_page", None),
+        ({"mmu": "legacy_tdp", "address_spaces": 8}, "address_spaces", 1),
+        ({"mmu": "shadow", "pml": True}, "pml", False),
+        ({"mmu": "shadow", "backing": "2M"}, "guest_page", "2M"),
+        ({"mmu": "nested", "backing": "2M"}, "guest_page", "1G"),
+        ({"write_percent": 100, "write_pattern": "random"}, "write_pattern", "stride"),
+        ({"write_percent": 100, "populate_writes": "same"}, "populate_writes", "all"),
+        ({"seed": 7}, "seed", 1),
+        ({"seed": 7, "write_percent": 20, "write_pattern": "random"}, "seed", 7),
+        ({"seed": 7, "access_order": "random"}, "seed", 7),
+    ],
+)
+def test_a_field_without_effect_is_normalised_away(values: dict[str, object], field: str, normalised: object) -> None:
+    assert getattr(make_config(values), field) == normalised
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"vcpu": 2}, "vcpu: no such field; allowed: vcpus, mem_per_vcpu,"),
+        ({"vcpus": 0}, "vcpus: 0 is out of range; allowed: 1 to 4096"),
+        ({"vcpus": True}, "vcpus: True is not a whole number"),
+        ({"vcpus": "2"}, "vcpus: '2' is not a whole number"),
+        ({"write_percent": 101}, "write_percent: 101 is out of range; allowed: 0 to 100"),
+        ({"backing": "4M"}, "backing: '4M' is not allowed; allowed: 4K, 2M, 1G"),
+        ({"pml": "yes"}, "pml: 'yes' is not allowed; allowed: true, false"),
+        ({"mem_per_vcpu": 5000}, "mem_per_vcpu: 5000 bytes is no multiple of the 4096-byte page"),
+        ({"mem_per_vcpu": "1GB"}, "mem_per_vcpu: '1GB' is not a size; write it like 64MiB"),
+        ({"mem_per_vcpu": "3MiB", "backing": "2M"}, "is not made of whole 2M pages; allowed: vcpus x mem_per_vcpu"),
+        ({"mem_per_vcpu": "4KiB"}, "is not made of whole 64-page words of the dirty bitmap"),
+        ({"mem_per_vcpu": "1GiB", "backing": "1G", "slots": 2}, "a multiple of 2GiB"),
+        ({"vcpus": 4096, "mem_per_vcpu": "1TiB"}, "is over 64TiB"),
+        ({"initially_all_set": True, "manual_protect": False}, "initially_all_set: true needs manual_protect = true"),
+        ({"granularity": "2M"}, "granularity: 2M needs 2M or 1G leaves, but backing = 4K"),
+        ({"granularity": "2M", "backing": "2M", "mmu": "shadow", "guest_page": "4K"}, "but guest_page = 4K"),
+        ({"concurrent": True}, "concurrent: true is not supported by this version; allowed: false"),
+        ({"engine": "live"}, "engine: 'live' is not allowed; allowed: sim"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_field_value_and_remedy(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_config(values)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_eager_splitting_of_4k_backing_is_allowed_and_noted() -> None:
+    notes = config_notes(make_config({"split": "eager", "backing": "4K"}))
+    assert len(notes) == 1
+    assert "split = eager does nothing here" in notes[0]
+
+
+@given(configurations())
+def test_the_text_of_a_config_gives_the_same_config(config: Config) -> None:
+    words = dict(word.split("=", 1) for word in config_text(config).split())
+    assert make_config({name: parse_field(name, value) for name, value in words.items()}) == config
+
+
+@given(configurations())
+def test_the_record_of_a_config_gives_the_same_config(config: Config) -> None:
+    assert make_config(config_record(config)) == config
+
+
+@given(configurations(), configurations())
+def test_different_configs_have_different_ids(one: Config, other: Config) -> None:
+    assert (config_id(one) == config_id(other)) == (one == other)

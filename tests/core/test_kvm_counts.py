@@ -1,0 +1,127 @@
+"""The engine's event counts equal those of real KVM (tests/data/kvm-counts.csv; its columns: docs/model.md)."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.config import Config, make_config
+from core.rows import Row
+from core.sim.engine import simulate
+from core.tables import Memory, Words
+
+DATA = Path(__file__).parent.parent / "data" / "kvm-counts.csv"
+
+Counts = list[dict[str, str]]
+
+SAME_NAME = (
+    "faults_not_present",
+    "faults_not_present_read",
+    "faults_write_protect",
+    "faults_fast",
+    "splits_1g",
+    "splits_2m",
+    "pages_4k",
+    "pages_2m",
+    "pages_1g",
+    "dirty_pages",
+    "dirty_2m_regions",
+)
+
+SUMS = {
+    "tables_allocated": ("tables_level1", "tables_level2"),
+    "write_protected": ("write_protected_4k", "write_protected_2m", "write_protected_1g"),
+}
+
+
+def read_configurations() -> dict[str, tuple[Config, Counts]]:
+    """Every configuration of the file with its phases, keyed by a readable name."""
+    runs: dict[str, Counts] = {}
+    with DATA.open() as lines:
+        for row in csv.DictReader(lines):
+            fields = list(row)[: list(row).index("phase")]
+            runs.setdefault(" ".join(f"{name}={row[name]}" for name in fields if row[name]), []).append(row)
+    return {name: (config_of(rows[0]), rows) for name, rows in runs.items()}
+
+
+def config_of(row: dict[str, str]) -> Config:
+    """The Config of a row; transparent huge pages are 2M pages to KVM."""
+    return make_config(
+        {
+            "kernel": row["kernel"],
+            "mmu": row["mmu"],
+            "split": row["split"],
+            "backing": row["backing"].replace("THP", "2M"),
+            "guest_page": row["guest_page"] or None,
+            "pml": row["pml"] == "true",
+            "vcpus": int(row["vcpus"]),
+            "mem_per_vcpu": int(row["mem_per_vcpu_mib"]) * 2**20,
+            "slots": int(row["slots"]),
+            "partitioned": row["partitioned"] == "true",
+            "write_percent": int(row["write_percent"]),
+            "write_pattern": row["write_pattern"],
+            "populate_writes": row["populate_writes"],
+            "manual_protect": row["manual_protect"] == "true",
+            "initially_all_set": row["initially_all_set"] == "true",
+            "iterations": int(row["iterations"]),
+        }
+    )
+
+
+def fnv(words: Words) -> int:
+    """64-bit FNV-1a over the bitmap's words, as the counts have it."""
+    value = 1469598103934665603
+    for word in words.tolist():
+        value = (value ^ word) * 1099511628211 % 2**64
+    return value
+
+
+CONFIGURATIONS = read_configurations()
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_counts_equal_those_of_real_kvm_in_every_phase(name: str) -> None:
+    config, counts = CONFIGURATIONS[name]
+    bitmaps: dict[int | None, int] = {}
+
+    def keep_bitmap(phase: str, iteration: int | None, memory: Memory) -> None:
+        if phase == "get":
+            bitmaps[iteration] = fnv(memory.reported)
+
+    rows = simulate(config, observe=keep_bitmap)
+
+    assert [row["phase"] for row in rows] == [row["phase"] for row in counts]
+    differences = [
+        difference for row, real in zip(rows, counts, strict=True) for difference in differences_of(row, real, bitmaps)
+    ]
+    assert differences == []
+
+
+def differences_of(row: Row, real: dict[str, str], bitmaps: dict[int | None, int]) -> list[str]:
+    """Every counted column of a phase in which the engine differs from real KVM."""
+    expected: dict[str, int] = {name: int(real[name]) for name in SAME_NAME if real[name]}
+    for name, parts in SUMS.items():
+        if all(real[part] for part in parts):
+            expected[name] = sum(int(real[part]) for part in parts)
+    if real["zapped_4k"]:
+        expected["zapped_4k"] = int(real["zapped_4k"])
+        expected["zapped_huge"] = int(real["zapped_huge"])
+    found = row | {"zapped_huge": row["zapped_2m"] + row["zapped_1g"]}
+    if real["phase"] == "get":
+        expected["bitmap_fnv"] = int(real["bitmap_fnv"])
+        found["bitmap_fnv"] = bitmaps[row["iteration"]]
+    if real["phase"] not in ("disable",):  # how often disable flushes depends on who waits for the CPU then
+        expected["tlb_flushes"] = int(real["tlb_flush_requests"])
+    return [
+        f"{row['phase']} {row['iteration'] or ''}: {name} is {found[name]}, KVM has {value}"
+        for name, value in expected.items()
+        if found[name] != value
+    ]
+
+
+def test_the_file_holds_every_configuration_that_was_measured() -> None:
+    assert len(CONFIGURATIONS) == 106
+    assert np.all([len(counts) > 8 for _, counts in CONFIGURATIONS.values()])

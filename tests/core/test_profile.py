@@ -1,0 +1,65 @@
+"""Cost profiles: complete, without strangers, and identified by their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config import make_config
+from core.costs import COSTS, costs_of
+from core.errors import ProfileError
+from core.profile import PARAMETERS, built_in_profiles, load_profile, profile_of
+
+VALUES = dict(load_profile("cascade-lake-2022").values)
+
+
+def test_the_default_profile_comes_with_splitsweep_and_is_complete() -> None:
+    assert "cascade-lake-2022" in built_in_profiles()
+    assert set(VALUES) == set(PARAMETERS)
+
+
+def test_a_profile_is_identified_by_its_values_and_not_by_its_name() -> None:
+    assert profile_of("one", VALUES, "one").digest == profile_of("other", VALUES, "other").digest
+    changed = VALUES | {"guest.read_ns": VALUES["guest.read_ns"] + 1}
+    assert profile_of("one", changed, "one").digest != profile_of("one", VALUES, "one").digest
+
+
+def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    sections: dict[str, list[str]] = {}
+    for parameter, value in VALUES.items():
+        section, name = parameter.split(".")
+        sections.setdefault(section, []).append(f"{name} = {value}")
+    own.write_text("\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in sections.items()))
+    assert load_profile(str(own)).digest == load_profile("cascade-lake-2022").digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"guest.read_ms": 1.0}, "guest.read_ms: no such parameter"),
+        ({"guest.read_ns": None}, "guest.read_ns is missing"),
+        ({"guest.read_ns": "8"}, "guest.read_ns: '8' is not a number from 0 to 1e12"),
+        ({"guest.read_ns": -1.0}, "guest.read_ns: -1.0 is not a number from 0 to 1e12"),
+        ({"guest.read_ns": float("nan")}, "guest.read_ns: nan is not a number from 0 to 1e12"),
+    ],
+)
+def test_a_profile_with_a_mistake_names_file_and_parameter(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ProfileError, match="profile mine\\.toml: ") as error:
+        profile_of("mine", VALUES | change, "mine.toml")
+    assert message in str(error.value)
+
+
+def test_an_unknown_profile_names_those_there_are() -> None:
+    with pytest.raises(ProfileError, match=r"no profile 'skylake'; allowed: cascade-lake-2022"):
+        load_profile("skylake")
+
+
+def test_costs_are_whole_picoseconds_that_grow_with_contention() -> None:
+    few = costs_of(make_config({"mmu": "shadow", "vcpus": 2}), load_profile("cascade-lake-2022"))
+    many = costs_of(make_config({"mmu": "shadow", "vcpus": 64}), load_profile("cascade-lake-2022"))
+    assert few.dtype == COSTS
+    assert few.hand_over < many.hand_over
+    assert few.scan_head < many.scan_head  # the metadata of 64 GiB lies on two nodes
+    assert few.fault_outside == many.fault_outside
