@@ -12,6 +12,7 @@ from typing import Final
 from core.config import Config
 from core.profile import Profile
 from core.records import Record, layout, new_record
+from core.sizes import PAGES_PER_1G
 
 PICOSECONDS = 1000  # in a nanosecond
 
@@ -51,48 +52,57 @@ COSTS: Final = layout(
 
 def costs_of(config: Config, profile: Profile) -> Record:
     """The costs `profile` gives to `config`."""
-    vcpus, mmu = config.vcpus, config.mmu
-    guest = 1 + profile["guest.memory_log2"] * math.log2(max(1.0, vcpus / 4))
-    remote = _remote_share(config, profile)
+    vcpus = config.vcpus
+    direct = config.mmu in ("tdp", "legacy_tdp")
+    crowding = 1 + (profile["guest.crowding"] if vcpus == profile["machine.cpus"] else 0.0)
+    guest = crowding * (1 + profile["guest.contention"] * min(1.0, vcpus / _cores(config, profile)))
+    fault = crowding * (1 + (profile["fault.sibling"] if vcpus > _cores(config, profile) else 0.0))
+    remote = max(0.0, 1 - profile["machine.node_gib"] * PAGES_PER_1G / config.pages)
     scan = 1 + profile["ioctl.remote_scan"] * remote
     update = 1 + profile["ioctl.remote_update"] * remote
     doublings = math.log2(vcpus)
-    values = {
-        "read": _picoseconds(profile["guest.read_ns"] * guest),
-        "write": _picoseconds(profile["guest.write_ns"] * guest),
-        "huge_access": _picoseconds(profile["guest.huge_access_ns"] * guest),
-        "pml_entry": _picoseconds(profile["guest.pml_entry_ns"] * guest),
-        "pml_exit": _picoseconds(profile["guest.pml_exit_ns"] * guest),
-        "stagger": _picoseconds(profile["guest.stagger_log2_ns"] * doublings),
-        "fault_outside": _picoseconds(profile[f"fault.outside_{mmu}_ns"]),
-        "fault_fast": _picoseconds(profile["fault.fast_ns"]),
-        "map_hold": _picoseconds(profile[f"fault.map_{mmu}_ns"]),
-        "fix_hold": _picoseconds(profile[f"fault.fix_{mmu}_ns"]),
-        "table_hold": _picoseconds(profile["fault.table_ns"]),
-        "drop_hold": _picoseconds(profile["fault.drop_ns"]),
-        "split_child": _picoseconds(profile[f"ioctl.split_{mmu}_ns"] * update),
-        "hand_over": _picoseconds(profile["lock.hand_base_ns"] + profile["lock.hand_log2_ns"] * doublings),
-        "line": _picoseconds(profile["lock.line_ns"]),
-        "lock_uncontended": _picoseconds(profile["lock.uncontended_ns"]),
-        "bitmap_page": _picoseconds(profile["ioctl.bitmap_page_ns"]),
-        "scan_head": _picoseconds(profile["ioctl.scan_head_ns"] * scan),
-        "walk_entry": _picoseconds(profile["ioctl.walk_entry_ns"] * scan),
-        "protect": _picoseconds(profile["ioctl.protect_ns"] * update),
-        "clear_word": _picoseconds(profile["ioctl.clear_word_ns"] * update),
-        "clear_split_page": _picoseconds(profile[f"ioctl.clear_split_{mmu}_ns"] * update),
-        "clear_page": _picoseconds(profile[f"ioctl.clear_page_{mmu}_ns"] * update),
-        "get_word": _picoseconds(profile["ioctl.get_word_ns"]),
-        "zap": _picoseconds(profile["ioctl.zap_ns"] * update),
-        "flush": _picoseconds(profile["ioctl.flush_ns"] + profile["ioctl.flush_vcpu_ns"] * vcpus),
+    tracking = "dbit" if direct else "protect"
+    nested = "_nested" if config.mmu == "nested" else ""
+    shadow = "" if direct else "shadow_"
+    split = {"tdp": "tdp", "nested": "nested"}.get(config.mmu, "rmap")
+    nanoseconds = {
+        "read": profile["guest.read_ns"] * guest,
+        "write": profile["guest.write_ns"] * guest,
+        "huge_access": profile["guest.huge_access_ns"] * guest,
+        "pml_entry": profile["guest.pml_entry_ns"] * guest,
+        "pml_exit": profile["guest.pml_exit_ns"] * guest,
+        "stagger": profile["guest.stagger_log2_ns"] * doublings,
+        "fault_outside": (profile["fault.outside_ns"] + (0 if direct else profile["fault.guest_walk_ns"])) * fault,
+        "fault_fast": profile["fault.fast_ns"] * fault,
+        "map_hold": profile[f"fault.{shadow}map_ns"],
+        "fix_hold": profile[f"fault.{shadow}fix_ns"],
+        "table_hold": profile["fault.table_ns"],
+        "drop_hold": profile["fault.drop_ns"],
+        "split_child": profile[f"ioctl.split_{split}_ns"] * update,
+        "hand_over": _hand_over(config, profile),
+        "line": profile["lock.line_ns"] * min(1.0, _cores(config, profile) / vcpus),
+        "lock_uncontended": profile["lock.uncontended_ns"],
+        "bitmap_page": profile["ioctl.bitmap_page_ns"],
+        "scan_head": profile[f"ioctl.scan_head{nested}_ns"] * scan,
+        "walk_entry": profile["ioctl.walk_entry_ns"] * scan,
+        "protect": profile["ioctl.protect_ns"] * update,
+        "clear_word": profile["ioctl.clear_word_nested_ns"] * scan if nested else 0.0,
+        "clear_split_page": profile[f"ioctl.clear_split_{tracking}_ns"] * update,
+        "clear_page": profile[f"ioctl.clear_page_{'tdp' if config.mmu == 'tdp' else tracking}_ns"] * update,
+        "get_word": profile["ioctl.get_word_ns"],
+        "zap": profile["ioctl.zap_ns"] * update,
+        "flush": profile["ioctl.flush_ns"] + profile["ioctl.flush_vcpu_ns"] * vcpus,
     }
-    return new_record(COSTS, values)
+    return new_record(COSTS, {name: round(value * PICOSECONDS) for name, value in nanoseconds.items()})
 
 
-def _remote_share(config: Config, profile: Profile) -> float:
-    """The part of KVM's metadata that lies beyond the first NUMA node: 0 up to node_gib, towards 1 far above it."""
-    gib = config.pages / 2**18
-    return max(0.0, 1 - profile["ioctl.node_gib"] / gib)
+def _cores(config: Config, profile: Profile) -> float:
+    """Cores of the host: the profile's, or those of a larger host of its kind that has a CPU for every vCPU."""
+    return profile["machine.cores"] * max(1.0, config.vcpus / profile["machine.cpus"])
 
 
-def _picoseconds(nanoseconds: float) -> int:
-    return round(nanoseconds * PICOSECONDS)
+def _hand_over(config: Config, profile: Profile) -> float:
+    """Handing the write-held lock to the next of the vCPUs that share it."""
+    if config.vcpus == 1:
+        return profile["lock.uncontended_ns"]
+    return profile["lock.hand_base_ns"] + profile["lock.hand_log2_ns"] * math.log2(config.vcpus)

@@ -1,0 +1,220 @@
+"""Map a function over batches of work, on a Ray cluster or in this process, and tell what became of each batch.
+
+`fan_out` is a generator of events in the order of completion. What it promises:
+
+* Back-pressure. Batches are taken from their iterable only when there is room: at most `IN_FLIGHT_PER_CPU` per CPU of
+  the cluster are handed over and unanswered, so neither a million batches nor a slow node pile anything up.
+* One bad batch stops nothing. An exception in the function is that batch's `Failed` event. A batch that kills its
+  worker process (out of memory, a crash, a lost node) is started again, behind the others, `attempts` times in all,
+  and then is `Failed` with `crashed` set. Ray's own retries are off: Ray would not say how often it started what.
+* Ctrl-C loses nothing finished. Nothing more is handed over, what runs gets `GRACE_SECONDS` to finish, its events
+  come out as usual, and the last event is `Interrupted`. A second Ctrl-C raises KeyboardInterrupt at once.
+
+Starting a batch again makes it run at least once, not exactly once: the function's effects have to be idempotent.
+
+Both executors run `run_one`, so results and failures look the same. In this process there is no protection against a
+batch that kills its process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import tempfile
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from cluster.session import Session
+
+if TYPE_CHECKING:
+    from cluster.on_ray import RayTasks
+
+B = TypeVar("B")
+R = TypeVar("R")
+
+IN_FLIGHT_PER_CPU: Final = 2
+"""One that runs and one that waits beside it: a worker never idles while its next batch travels."""
+
+GRACE_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[B, R]):
+    """The function returned `result` for this batch."""
+
+    batch: B
+    result: R
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Generic[B]):
+    """The function raised, or (`crashed`) its worker died each time. `error` is one line, `details` all there is."""
+
+    batch: B
+    attempts: int
+    crashed: bool
+    error_type: str
+    error: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Ctrl-C: no more events follow, and batches without an event were not finished."""
+
+
+Event = Done[B, R] | Failed[B] | Interrupted
+Function = Callable[[B, int], R]
+"""What is mapped: called with a batch and the number of the attempt, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception on its way to the driver, as text: not every exception survives pickling."""
+
+    error_type: str
+    error: str
+    details: str
+
+
+def fan_out(
+    session: Session,
+    function: Function[B, R],
+    batches: Iterable[B],
+    attempts: int = 3,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Event[B, R]]:
+    """Events of `function(batch, attempt)` for every batch, in the order of completion.
+
+    `prepare`, a function known by its name, runs in each worker process before its first batch, one process at a time
+    on each machine: the place to fill a cache that all of them share. Nodes that join a cluster late are covered too.
+    """
+    with _noticed_interrupt() as interrupt:
+        if session.uses_ray:
+            from cluster.on_ray import RayTasks
+
+            yield from _fan_out_on_ray(RayTasks(function, prepare), batches, attempts, interrupt)
+        else:
+            yield from _fan_out_inline(function, batches, prepare, interrupt)
+
+
+def _fan_out_inline(
+    function: Function[B, R], batches: Iterable[B], prepare: Callable[[], None] | None, interrupt: threading.Event
+) -> Iterator[Event[B, R]]:
+    for batch in batches:
+        if interrupt.is_set():
+            yield Interrupted()
+            return
+        yield _event(batch, run_one(function, prepare, batch, attempt=1), attempt=1)
+    if interrupt.is_set():
+        yield Interrupted()
+
+
+def _fan_out_on_ray(
+    tasks: RayTasks[B, R], batches: Iterable[B], attempts: int, interrupt: threading.Event
+) -> Iterator[Event[B, R]]:
+    fresh = iter(batches)
+    again: deque[tuple[B, int]] = deque()  # crashed, with the number of their next attempt
+    try:
+        while not interrupt.is_set():
+            _fill(tasks, fresh, again)
+            if not tasks.in_flight:
+                return
+            for batch, attempt, answer in tasks.answers(POLL_SECONDS):
+                if isinstance(answer, Crashed) and attempt < attempts:
+                    again.append((batch, attempt + 1))
+                else:
+                    yield _event(batch, answer, attempt)
+        for batch, attempt, answer in tasks.last_answers(GRACE_SECONDS):
+            if not isinstance(answer, Crashed):
+                yield _event(batch, answer, attempt)
+        yield Interrupted()
+    finally:
+        tasks.cancel()
+
+
+def _fill(tasks: RayTasks[B, R], fresh: Iterator[B], again: deque[tuple[B, int]]) -> None:
+    """Hand over batches while there is room: new ones first, so that one that kills its workers delays nobody."""
+    while tasks.has_room():
+        for batch in fresh:
+            tasks.submit(batch, 1)
+            break
+        else:
+            if not again:
+                return
+            tasks.submit(*again.popleft())
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The worker process died; `error` is what Ray says about it."""
+
+    error_type: str
+    error: str
+    details: str
+
+
+def _event(batch: B, answer: R | Raised | Crashed, attempt: int) -> Event[B, R]:
+    if isinstance(answer, Raised | Crashed):
+        crashed = isinstance(answer, Crashed)
+        return Failed(batch, attempt, crashed, answer.error_type, answer.error, answer.details)
+    return Done(batch, answer, attempt)
+
+
+def run_one(function: Function[B, R], prepare: Callable[[], None] | None, batch: B, attempt: int) -> R | Raised:
+    """One attempt at one batch, in whatever process this is."""
+    try:
+        if prepare is not None:
+            _prepare_once(prepare)
+        return function(batch, attempt)
+    except Exception as error:
+        message = next((line for line in str(error).splitlines() if line.strip()), "")
+        return Raised(type(error).__name__, message, traceback.format_exc())
+
+
+_prepared: set[str] = set()
+
+
+def _prepare_once(prepare: Callable[[], None]) -> None:
+    """Call `prepare` if this process has not done so yet, while no other process of this machine and user does."""
+    name = f"{prepare.__module__}.{prepare.__qualname__}"  # a name, as each task brings its own copy of the function
+    if name in _prepared:
+        return
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}.lock", flags, 0o600), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+        prepare()
+    _prepared.add(name)
+
+
+@contextmanager
+def _noticed_interrupt() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual.
+
+    An exception could strike between a batch's answer and its being counted, or inside Ray; a flag cannot.
+    """
+    noticed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noticed  # only the main thread gets signals
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, before)

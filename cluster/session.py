@@ -1,0 +1,143 @@
+"""Where work runs: in this process, on a Ray cluster started for the occasion, or on one that is already there.
+
+An address says which:
+
+* `inline`: in this process, one piece of work after the other; for debugging and tests. Ray is not even imported.
+* `local`: Ray is started on this machine, and stopped at the end.
+* `auto`: the cluster this machine belongs to.
+* `ray://HOST:PORT` or `HOST:PORT`: that cluster.
+
+Ray's core is enough here: no dashboard, no job server. Nothing is uploaded to a cluster: its nodes import the
+package from their own environment, so kernels compiled there stay cached and all nodes run the same version.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+ADDRESSES: Final = "local, auto, inline, ray://HOST:PORT, HOST:PORT"
+
+OBJECT_STORE_BYTES: Final = 128 * 2**20
+"""Results are small rows' summaries; Ray would take a quarter of the memory by default."""
+
+CONNECT_SECONDS: Final = 5.0
+"""Ray itself tries for half a minute and more before it says that nobody listens."""
+
+_HOST_PORT: Final = re.compile(r"(?P<client>ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
+
+
+class ClusterError(Exception):
+    """The cluster cannot be used. The message is one line: which address, what is wrong, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A place to run work, open until the `open_session` block ends."""
+
+    address: str
+
+    @property
+    def uses_ray(self) -> bool:
+        return self.address != "inline"
+
+
+def check_address(address: str) -> None:
+    """Raise ClusterError if `address` is none of the forms above."""
+    if address not in ("inline", "local", "auto") and _HOST_PORT.fullmatch(address) is None:
+        raise ClusterError(f"address {address!r} is not allowed; allowed: {ADDRESSES}")
+
+
+@contextmanager
+def open_session(address: str) -> Iterator[Session]:
+    """Start or join what `address` names; leave it at the end of the block, and stop it if it was started here."""
+    check_address(address)
+    if address == "inline":
+        yield Session(address)
+        return
+    _prepare_environment()
+    if _HOST_PORT.fullmatch(address):
+        _check_listening(address)
+    import ray  # half a second: only where it is used
+
+    if ray.is_initialized():
+        raise ClusterError(f"address {address}: this process uses a Ray cluster already; leave that one first")
+    _silence()
+    try:
+        _connect(address)
+        yield Session(address)
+    finally:
+        ray.shutdown()
+
+
+def _prepare_environment() -> None:
+    """Settings that Ray and the workers it starts read from the environment; the user's own come first."""
+    os.environ.setdefault("RAY_worker_niceness", "0")  # workers are measured; at Ray's nice 15 anything delays them
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about GPUs nobody uses
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # whoever asked for a task's result reports its error
+
+
+def _silence() -> None:
+    """Keep Ray from writing between our own lines: what goes wrong is told by events and ClusterError."""
+    import ray._private.worker
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # The raylet's report of a dead worker is printed to standard output, whatever log_to_driver says.
+    ray._private.worker._worker_logs_enabled = False
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    try:
+        if address == "local":
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+        else:
+            ray.init(address=address, configure_logging=False, log_to_driver=False)
+    except Exception as error:  # whatever Ray's layers raise: ValueError, ConnectionError, RuntimeError, gRPC's own
+        raise ClusterError(_why_not(address, error)) from error
+
+
+def _why_not(address: str, error: Exception) -> str:
+    if address == "local":
+        return f"address local: Ray does not start on this machine: {first_line(error)}"
+    if address == "auto":
+        return (
+            "address auto: this machine belongs to no running Ray cluster; start one with `ray start --head`, "
+            f"or use --address local ({first_line(error)})"
+        )
+    if address.startswith("ray://") and isinstance(error, ImportError):
+        return f"address {address}: needs the Ray client; install it with `pip install 'ray[client]'`"
+    return f"address {address}: cannot join this cluster: {first_line(error)}"
+
+
+def _check_listening(address: str) -> None:
+    """Fail at once, and with the reason, where nobody listens."""
+    match = _HOST_PORT.fullmatch(address)
+    assert match is not None
+    host, port = match["host"].strip("[]"), int(match["port"])
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        advice = "is the cluster up, and the port right?"
+        raise ClusterError(f"address {address}: cannot be reached: {reason}; {advice}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that says something, else its class."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

@@ -1,0 +1,91 @@
+"""The command line `splitsweep`: registers the commands and is the one place that turns errors into exit codes.
+
+0: all well. 1: some configs failed, or something unforeseen happened. 2: bad usage or spec, said in one line on
+stderr. 130: interrupted; what was done is kept. Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from cluster.session import ClusterError
+from core.errors import ConfigError, ProfileError
+from sweep.commands.explain import explain
+from sweep.commands.query import query
+from sweep.commands.run import run
+from sweep.commands.status import status
+from sweep.commands.table import table
+from sweep.errors import SweepError
+
+USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, ClusterError, typer.TyperException)
+"""Errors that the user can put right: their message is enough."""
+
+app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+for command in (run, status, query, table, explain):
+    app.command()(command)
+
+
+def main() -> None:
+    """The console entry point."""
+    sys.exit(exit_code(sys.argv[1:]))
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors are one line on stderr."""
+    debug = "--debug" in arguments  # wherever it stands: nobody retypes a command to put it in the right place
+    try:
+        code = app([word for word in arguments if word != "--debug"], prog_name="splitsweep", standalone_mode=False)
+    except Exception as error:
+        foreseen = isinstance(error, USER_ERRORS)
+        if debug:
+            traceback.print_exception(error)
+        print(f"splitsweep: {_message(error, foreseen)}", file=sys.stderr)
+        return 2 if foreseen else 1
+    return code if isinstance(code, int) else 0
+
+
+def _message(error: Exception, foreseen: bool) -> str:
+    if isinstance(error, typer.TyperException):
+        text = f"{error.format_message()} (splitsweep COMMAND --help shows what is allowed)"
+    elif foreseen:
+        text = str(error)
+    else:
+        text = f"unexpected {type(error).__name__}: {error} (the option --debug shows where)"
+    return " ".join(text.split())  # one line, whatever the message holds
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        print(f"splitsweep {version('splitsweep')}")
+    except PackageNotFoundError:
+        print("splitsweep, run from a checkout that is not installed")
+    raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def splitsweep(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Predict what KVM dirty logging and huge-page splitting cost, over a whole sweep of configurations.
+
+    \b
+    Example:
+      splitsweep run examples/cover_letter.toml
+      splitsweep table results/cover-letter --metric dirty --iteration 1 --rows vcpus --columns split
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)

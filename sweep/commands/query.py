@@ -1,0 +1,37 @@
+"""`splitsweep query`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sweep.errors import QueryError
+from sweep.query import query as run_query
+from sweep.query import result_text, write_parquet
+
+
+def query(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A dataset: a folder or a URI like s3://bucket/key.")],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over runs, phases, failures, published.")],
+    form: Annotated[str, typer.Option("--format", help="table, csv, json, markdown or parquet.")] = "table",
+) -> None:
+    """Ask a dataset anything in SQL.
+
+    The tables are runs (one row per config), phases (one row per config, phase and iteration), failures (the configs
+    that failed, with their errors) and published (measurements of real hosts). `DESCRIBE phases` lists the columns.
+
+    \b
+    Example:
+      splitsweep query results/cover-letter \\
+          "SELECT vcpus, split, seconds FROM phases WHERE phase = 'dirty' AND mmu = 'shadow' ORDER BY ALL"
+    """
+    if form == "parquet" and sys.stdout.isatty():
+        raise QueryError("--format: parquet is not for a terminal; send it to a file with > FILE.parquet")
+    result = run_query(directory, sql)
+    if form == "parquet":
+        write_parquet(result, sys.stdout.buffer)
+        return
+    for line in result_text(result, form):
+        print(line)

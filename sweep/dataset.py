@@ -1,0 +1,156 @@
+"""A dataset opened for questions: its shards as DuckDB views `runs`, `phases`, `failures` and `published`.
+
+The views read the Parquet shards where they lie, so a query touches only the columns it names: a million phase rows
+answer in tens of milliseconds, while copying them into tables first would take seconds. After a kill the store may
+hold a config in two shards for a while; the views show its newest rows only.
+
+Everything runs under a locked door: once the views exist, SQL reaches the dataset's own folder and no other file, no
+network and no setting. A dataset on a remote filesystem is copied to a temporary folder first, because DuckDB would
+need extensions from the network to read it in place.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, RUN_COLUMNS, Column
+from sweep.errors import QueryError
+from sweep.published import PUBLISHED_COLUMNS, published_measurements
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from sweep.store import Store
+
+VIEWS: Final = ("runs", "phases", "failures", "published")
+
+SQL_TYPES: Final = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
+
+_FAILURES: Final = f"""
+CREATE VIEW failures AS
+SELECT {", ".join(column.name for column in CONFIG_COLUMNS)}, error_type, error, attempts
+FROM runs WHERE status = 'failed'
+"""
+
+_PUBLISHED: Final = """
+CREATE TABLE published (
+    source VARCHAR, mmu VARCHAR, split VARCHAR, vcpus BIGINT, mem_per_vcpu BIGINT, backing VARCHAR,
+    write_percent BIGINT, initially_all_set BOOLEAN, phase VARCHAR, iteration BIGINT, seconds DOUBLE
+)
+"""
+
+_STALE_RUNS: Final = """
+CREATE TABLE shards.stale_runs AS
+SELECT config_id, filename AS file FROM {runs}
+QUALIFY row_number() OVER (PARTITION BY config_id ORDER BY started_at DESC NULLS LAST, filename DESC) > 1
+"""
+
+# Shards of one batch share their name, so a config's newest phases lie in the shard named as that of its newest run.
+_STALE_PHASES: Final = """
+CREATE TABLE shards.stale_phases AS
+WITH newest AS (
+    SELECT config_id, parse_filename(filename) AS name FROM {runs}
+    ANTI JOIN shards.stale_runs ON stale_runs.config_id = runs.config_id AND stale_runs.file = filename
+)
+SELECT found.config_id, found.file
+FROM (SELECT DISTINCT config_id, filename AS file FROM {phases}) found LEFT JOIN newest USING (config_id)
+QUALIFY row_number() OVER (
+    PARTITION BY found.config_id
+    ORDER BY parse_filename(found.file) IS NOT DISTINCT FROM newest.name DESC, found.file DESC
+) > 1
+"""
+
+
+@contextmanager
+def open_dataset(location: str) -> Iterator[DuckDBPyConnection]:
+    """A connection that sees the views of the dataset at `location`, a folder or a pyarrow filesystem URI."""
+    with local_store(location) as store:
+        if not has_results(store):
+            raise QueryError(f"{location}: no results there yet; `splitsweep run SPEC --results {location}` makes some")
+        with open_views(store) as connection:
+            yield connection
+
+
+@contextmanager
+def open_views(store: Store) -> Iterator[DuckDBPyConnection]:
+    """The same for a store on this machine, which may still be without results."""
+    import duckdb
+
+    from sweep.store import PHASES, RUNS, shard_names
+
+    names = shard_names(store)
+    files = {table: [store.file(table, name) for name in names] for table in (RUNS, PHASES)}
+    connection = duckdb.connect(config={"autoload_known_extensions": False, "autoinstall_known_extensions": False})
+    try:
+        _create_views(connection, files)
+        _lock(connection, store.path)
+        yield connection
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise QueryError(f"unreadable dataset: {str(error).splitlines()[0]}") from None
+    finally:
+        connection.close()
+
+
+def has_results(store: Store) -> bool:
+    """Whether any shard has been finished there."""
+    from sweep.store import shard_names
+
+    return bool(shard_names(store))
+
+
+@contextmanager
+def local_store(location: str) -> Iterator[Store]:
+    """The dataset on this machine: itself, or a temporary copy of a remote one."""
+    from pyarrow import fs
+
+    from sweep.store import open_store
+
+    store = open_store(location)
+    if store.filesystem.get_file_info(store.path).type == fs.FileType.NotFound:
+        raise QueryError(f"{location}: no such dataset; allowed: a folder that `splitsweep run` wrote, or its URI")
+    if store.is_local:
+        yield store
+        return
+    with tempfile.TemporaryDirectory(prefix="splitsweep-") as copy:
+        try:
+            fs.copy_files(store.path, copy, source_filesystem=store.filesystem)
+        except OSError as error:
+            raise QueryError(f"{location}: cannot read it: {str(error).splitlines()[0]}") from None
+        yield open_store(copy)
+
+
+def _create_views(connection: DuckDBPyConnection, shards: dict[str, list[str]]) -> None:
+    scans = {
+        "runs": _scan(shards["runs"], RUN_COLUMNS, "runs"),
+        "phases": _scan(shards["phases"], PHASE_COLUMNS, "phases"),
+    }
+    connection.execute("CREATE SCHEMA shards")
+    connection.execute(_STALE_RUNS.format_map(scans))
+    connection.execute(_STALE_PHASES.format_map(scans))
+    for table, scan in scans.items():
+        anti = f"ANTI JOIN shards.stale_{table} stale ON stale.config_id = {table}.config_id AND stale.file = filename"
+        duplicates = connection.execute(f"SELECT count(*) FROM shards.stale_{table}").fetchall()[0][0]
+        connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {scan} {anti if duplicates else ''}")
+    connection.execute(_FAILURES)
+    connection.execute(_PUBLISHED)
+    rows = [[getattr(measured, name) for name in PUBLISHED_COLUMNS] for measured in published_measurements()]
+    connection.executemany(f"INSERT INTO published VALUES ({', '.join('?' * len(PUBLISHED_COLUMNS))})", rows)
+
+
+def _scan(files: list[str], columns: tuple[Column, ...], name: str) -> str:
+    """SQL that reads the files, or an empty table of the same columns where nothing has been written yet."""
+    if not files:
+        typed = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {column.name}" for column in columns)
+        return f"(SELECT {typed}, NULL::VARCHAR AS filename WHERE false) {name}"
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{listed}], union_by_name = true) {name}"
+
+
+def _lock(connection: DuckDBPyConnection, folder: str) -> None:
+    """From here on SQL sees the dataset's folder and nothing else of the machine, and cannot change that."""
+    connection.execute("SET allowed_directories = [?]", [f"{folder}/"])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")

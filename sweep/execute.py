@@ -1,0 +1,198 @@
+"""Run a plan: batches go to workers, each worker writes its own shard, and progress comes back.
+
+What stands in the dataset afterwards: a row with status `ok` and all its phases for every config that ran, a row with
+status `failed` and the error for every config that did not, and nothing for what an interruption left undone.
+
+* A config that raises is a failed row; its batch-mates go on.
+* A config that kills its worker takes the whole batch with it, attempt after attempt. Such a batch is run once more in
+  batches of one config, so that only the guilty one ends as a failed row, written by the driver.
+* A shard is written at the end of its batch: a worker that dies before that leaves nothing, and the batch runs again.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import core
+from cluster.fan_out import Done, Failed, Interrupted, fan_out
+from cluster.session import ClusterError, Session, check_address, open_session
+from core.rows import Row
+from core.run import run_config
+from sweep.errors import StoreError, SweepError
+from sweep.plan import Batch, Plan, split_batch
+from sweep.store import Store, write_shard
+from sweep.upkeep import begin, finish, only_writer
+from sweep.worker import Engine, Summary, new_row, run_batch, utc_now, warm_kernels
+
+Report = Callable[["Progress"], None]
+
+ATTEMPTS: Final = 3
+"""Times a batch is started whose workers die: a node may be lost, or memory short because of somebody else."""
+
+_FATAL: Final = (SweepError.__name__, StoreError.__name__)
+"""Errors of a worker that the next batch would meet as well: the run stops, and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. Time left follows the estimated cost of what is done and what is not, not the count."""
+
+    done: int
+    failed: int
+    total: int
+    rate: float  # configs per second
+    seconds_left: float | None  # None until something is done
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a plan's configs; those neither done nor failed were not reached."""
+
+    done: int
+    failed: int
+    interrupted: bool
+
+
+def execute(plan: Plan, store: Store, address: str, report: Report, engine: Engine = run_config) -> Outcome:
+    """Run the plan's batches at `address` and write their rows to `store`; `report` is called as batches finish.
+
+    Raises SweepError when the store cannot be written or the cluster cannot be used.
+    """
+    try:
+        check_address(address)
+        with only_writer(store):
+            begin(store, {task.config_id for batch in plan.batches for task in batch.tasks})
+            tally = _Tally(plan, report)
+            try:
+                if plan.batches:
+                    with open_session(address) as session:
+                        _run(plan, store, session, tally, engine)
+            except KeyboardInterrupt:  # while Ray starts or stops; fan_out itself turns it into an event
+                tally.interrupted = True
+            finish(store)
+            return Outcome(tally.done, tally.failed, tally.interrupted)
+    except ClusterError as error:
+        raise SweepError(str(error)) from error
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a run in progress."""
+
+    plan: Plan
+    report: Report
+    done: int = 0
+    failed: int = 0
+    interrupted: bool = False
+    cost_done: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    work_started: float | None = None
+
+    def start_work(self) -> None:
+        """The workers are there: from now on the clock says something about the rest."""
+        self.work_started = time.monotonic()
+        self.report(self.progress())
+
+    def add(self, batch: Batch, done: int, failed: int) -> None:
+        self.done += done
+        self.failed += failed
+        self.cost_done += batch.estimated_seconds
+        self.report(self.progress())
+
+    def progress(self) -> Progress:
+        now = time.monotonic()
+        worked = now - (self.work_started or now)
+        finished = self.done + self.failed
+        seconds_left = worked * (self.plan.estimated_seconds / self.cost_done - 1) if self.cost_done else None
+        return Progress(
+            done=self.done,
+            failed=self.failed,
+            total=self.plan.configs_to_run,
+            rate=finished / worked if worked else 0.0,
+            seconds_left=None if seconds_left is None else max(0.0, seconds_left),
+            elapsed=now - self.started,
+        )
+
+
+def _run(plan: Plan, store: Store, session: Session, tally: _Tally, engine: Engine) -> None:
+    """All batches, and the configs of those that failed as a whole once more, one by one."""
+    revision = git_revision()
+    run = partial(run_batch, store=store, git_revision=revision, engine=engine)
+    tally.start_work()
+    guilty: list[tuple[Failed[Batch], int]] = []
+    suspects: list[Batch] = []
+    attempts_before: dict[str, int] = {}
+    for failure in _run_round(session, run, plan.batches, store, tally):
+        if len(failure.batch.tasks) == 1:
+            guilty.append((failure, failure.attempts))
+        else:
+            attempts_before |= {single.name: failure.attempts for single in split_batch(failure.batch)}
+            suspects += split_batch(failure.batch)
+    for failure in _run_round(session, partial(run, attempts_before=attempts_before), suspects, store, tally):
+        guilty.append((failure, attempts_before[failure.batch.name] + failure.attempts))
+    for failure, attempts in guilty:
+        _write_failure(store, failure, attempts, revision)
+        tally.add(failure.batch, done=0, failed=1)
+
+
+def _run_round(
+    session: Session, run: Callable[[Batch, int], Summary], batches: Sequence[Batch], store: Store, tally: _Tally
+) -> list[Failed[Batch]]:
+    """Fan out, and count what comes back. Returns the batches that failed as a whole: nothing of them is stored."""
+    failures: list[Failed[Batch]] = []
+    if tally.interrupted:
+        return failures
+    here = socket.gethostname()
+    for event in fan_out(session, run, batches, ATTEMPTS, prepare=warm_kernels):
+        match event:
+            case Done(batch=batch, result=summary):
+                if summary.host != here:
+                    _check_arrived(store, batch, summary.host)
+                tally.add(batch, summary.done, summary.failed)
+            case Failed(error_type=error_type, error=error) if error_type in _FATAL:
+                raise SweepError(error)
+            case Failed():
+                failures.append(event)
+            case Interrupted():
+                tally.interrupted = True
+    return failures
+
+
+def _write_failure(store: Store, failure: Failed[Batch], attempts: int, revision: str | None) -> None:
+    """The shard of a batch that failed as a whole: a failed row for each config."""
+    error = failure.error
+    if failure.crashed:
+        error = f"killed its worker process each time it was started, {attempts} times: {error}"
+    outcome: Row = {"status": "failed", "error_type": failure.error_type, "error": error, "attempts": attempts}
+    outcome |= {"started_at": utc_now(), "git_revision": revision}
+    runs = [new_row(task) | outcome for task in failure.batch.tasks]
+    write_shard(store, failure.batch.name, runs, [])
+
+
+def _check_arrived(store: Store, batch: Batch, host: str) -> None:
+    """A worker elsewhere that writes to its own disk loses everything, silently: look for its shard from here."""
+    if store.is_local and not Path(store.file("runs", batch.name)).exists():
+        raise StoreError(
+            f"results {store.location}: host {host} wrote to its own disk; "
+            "allowed with several hosts: a folder that all of them share, or a URI such as s3://bucket/folder"
+        )
+
+
+def git_revision() -> str | None:
+    """The commit of the checkout splitsweep runs from, `-dirty` if files differ; None if it is no checkout."""
+    root = Path(core.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,271 @@
+"""`splitsweep explain`: one config run here and now, and where its time goes, phase by phase, ending in plain words.
+
+The words are derived from the row's own numbers: which part of the time is largest, and which of the counted events
+(model.md section 3) cause it. Nothing is said that a count does not show.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from core.config import Config, config_notes, config_text
+from core.rows import Row
+from core.sizes import format_size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH: Final = 100
+BAR_WIDTH: Final = 40
+
+COUNT_INDENT: Final = "  mmu_lock   "
+"""What stands before the counts of a kind: all such labels are as wide."""
+
+COUNTS_FROM: Final = 0.2
+"""A phase is worth a sentence from this share of the longest phase on."""
+
+TIME_PARTS: Final[Mapping[str, str]] = {
+    "time_guest_s": "guest",
+    "time_exit_s": "exits",
+    "time_lock_wait_s": "lock wait",
+    "time_lock_hold_s": "lock hold",
+    "time_other_s": "other",
+}
+
+VCPU_PHASES: Final = ("populate", "dirty", "after_disable")
+"""Phases in which the vCPUs run; the others are one ioctl each."""
+
+FAULT_KINDS: Final[Mapping[str, str]] = {
+    "faults_not_present": "not present",
+    "faults_not_present_read": "of them by reads",
+    "faults_write_protect": "write-protected",
+    "faults_fast": "fixed lock-free",
+    "faults_spurious": "spurious",
+}
+
+LEAF_EVENTS: Final[Mapping[str, str]] = {
+    "splits_1g": "1G split",
+    "splits_2m": "2M split",
+    "zapped_1g": "1G dropped",
+    "zapped_2m": "2M dropped",
+    "zapped_4k": "4K dropped",
+    "write_protected": "write-protected",
+    "dirty_cleared": "D-bits cleared",
+    "tables_allocated": "tables allocated",
+    "tables_freed": "tables freed",
+    "tlb_flushes": "TLB flushes",
+}
+
+STALLS: Final[Mapping[str, str]] = {
+    "stall_p50_ns": "p50",
+    "stall_p90_ns": "p90",
+    "stall_p99_ns": "p99",
+    "stall_p999_ns": "p99.9",
+    "stall_max_ns": "max",
+}
+
+
+class Line(NamedTuple):
+    """One line of the explanation and the Rich style that a terminal shows it in."""
+
+    text: str
+    style: str = ""
+
+
+def explanation(config: Config, rows: Sequence[Row]) -> Iterator[Line]:
+    """The whole explanation of a config and the phase rows that the engine returned for it."""
+    size = f"{config.vcpus} {'vCPU' if config.vcpus == 1 else 'vCPUs'} x {format_size(config.mem_per_vcpu)}"
+    yield Line(f"{size}: {config_text(config)}", "bold")
+    for note in config_notes(config):
+        yield Line(f"note: {note}", "yellow")
+    written = {row["iteration"]: int(row["pages_written"]) for row in rows if row["phase"] == "dirty"}
+    for row in rows:
+        yield Line("")
+        yield from _time_lines(row)
+        yield from _count_lines(row, written.get(row["iteration"], 0))
+    yield Line("")
+    for sentence in closing_words(config, rows):
+        yield Line(sentence, "bold")
+
+
+def print_explanation(lines: Iterable[Line], console: Console) -> None:
+    """Colours and solid bars on a terminal, plain ASCII elsewhere; long lines go on below their text."""
+    for text, style in lines:
+        indent = " " * len(COUNT_INDENT) if text.startswith(" ") else ""
+        shown = "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent=indent))
+        if console.is_terminal:
+            shown = shown.replace("#", "█")
+        console.print(shown, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def closing_words(config: Config, rows: Sequence[Row]) -> Iterator[str]:
+    """What dominates while the memory is logged: the longest phase, and the longest of another kind if it counts."""
+    logged = [row for row in rows if row["phase"] not in ("populate", "after_disable")]
+    longest: dict[str, Row] = {}
+    for row in sorted(logged, key=lambda row: float(row["seconds"]), reverse=True):
+        longest.setdefault(row["phase"], row)
+    first, second, *_ = longest.values()
+    yield phase_words(config, first)
+    if second["seconds"] > COUNTS_FROM * first["seconds"]:
+        yield phase_words(config, second)
+
+
+def phase_words(config: Config, row: Row) -> str:
+    """One sentence: which part of the phase's time is the largest, and why."""
+    total = _total_time(row)
+    if not total:
+        return f"{phase_name(row)} takes no time."
+    part = max(TIME_PARTS, key=lambda name: float(row[name]))
+    whose = "of vCPU time" if row["phase"] in VCPU_PHASES else "of the ioctl"
+    doing = {
+        "time_guest_s": "is the guest itself",
+        "time_exit_s": "goes into exits and the lock-free part of faults",
+        "time_lock_wait_s": "waits for mmu_lock",
+        "time_lock_hold_s": "is spent holding mmu_lock",
+        "time_other_s": "is work outside mmu_lock",
+    }[part]
+    cause = _vcpu_cause(config, row) if row["phase"] in VCPU_PHASES else _ioctl_cause(row)
+    return f"{phase_name(row)} ({row['seconds']:.6f} s): {row[part] / total:.0%} {whose} {doing}: {cause}."
+
+
+def phase_name(row: Row) -> str:
+    """`enable`, `dirty 1`: the phase with its iteration."""
+    return f"{row['phase']} {row['iteration']}" if row["iteration"] else str(row["phase"])
+
+
+def _time_lines(row: Row) -> Iterator[Line]:
+    """The length of the phase, and the parts of all threads' time that a percentage with one digit can show."""
+    yield Line(f"{phase_name(row)}: {row['seconds']:.9f} s", "bold cyan")
+    total = _total_time(row)
+    for name, label in TIME_PARTS.items():
+        if row[name] > total * 0.0005:
+            bar = "#" * round(row[name] / total * BAR_WIDTH)
+            yield Line(f"  {label:<10} {row[name] / total:6.1%} {row[name]:16.9f} s  {bar}".rstrip())
+
+
+def _count_lines(row: Row, pages_written: int) -> Iterator[Line]:
+    """The counts that are not zero, a line for each kind of event."""
+    if row["accesses"]:
+        yield Line(f"  accesses   {row['accesses']:,} (reads: {row['reads']:,}, writes: {row['writes']:,})")
+    if row["faults"]:
+        yield Line(f"  faults     {row['faults']:,} ({_counted(row, FAULT_KINDS)})")
+    if events := _counted(row, LEAF_EVENTS):
+        yield Line(f"  leaves     {events}")
+    if row["pml_entries"]:
+        yield Line(f"  PML        entries: {row['pml_entries']:,}, exits for a full buffer: {row['pml_exits']:,}")
+    if row["dirty_pages"]:
+        yield Line(f"  dirty      {_dirty_text(int(row['dirty_pages']), pages_written)}")
+    if row["lock_acquisitions"]:
+        share = row["lock_contended"] / row["lock_acquisitions"]
+        yield Line(
+            f"  mmu_lock   taken: {row['lock_acquisitions']:,}, waited for: {row['lock_contended']:,} ({share:.0%})"
+        )
+    if row["stall_max_ns"]:
+        yield Line(f"  stalls     {', '.join(f'{label} {_time_text(row[name])}' for name, label in STALLS.items())}")
+
+
+def _counted(row: Row, names: Mapping[str, str]) -> str:
+    return ", ".join(f"{label}: {row[name]:,}" for name, label in names.items() if row[name])
+
+
+def _dirty_text(reported: int, written: int) -> str:
+    """Pages reported dirty against pages written: a migration sends the difference for nothing."""
+    text = f"pages reported: {reported:,}, written: {written:,}"
+    return f"{text} ({reported / written:.2f} reported for each written)" if 0 < written < reported else text
+
+
+def _time_text(nanoseconds: float | None) -> str:
+    """A stall with three digits in the unit that suits it."""
+    if nanoseconds is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.3g} {unit}"
+    return f"{nanoseconds:.3g} ns"
+
+
+def _total_time(row: Row) -> float:
+    return float(sum(row[name] for name in TIME_PARTS))
+
+
+def _vcpu_cause(config: Config, row: Row) -> str:
+    """Why the vCPUs spend their time so, from the most frequent kind of fault."""
+    fast, missing = int(row["faults_fast"]), int(row["faults_not_present"])
+    slow = int(row["faults_write_protect"]) - fast
+    most = max(fast, slow, missing)
+    if most == 0:
+        return _no_fault_cause(row)
+    each = _per_access(most, row["accesses"])
+    if most == missing:
+        return f"{_many(missing)} not-present faults{each}, {_not_present_reason(config, row)}"
+    if most == slow:
+        return f"{_many(slow)} write-protection faults{each}, {_slow_fix_reason(config, row)}"
+    return f"{_many(fast)} write-protection faults{each}, fixed by fast_page_fault without the lock"
+
+
+def _no_fault_cause(row: Row) -> str:
+    if row["pml_entries"]:
+        exits = _many(row["pml_exits"])
+        return f"no access faults, and {_many(row['pml_entries'])} pages are logged by PML with {exits} exits"
+    return "no access faults"
+
+
+def _not_present_reason(config: Config, row: Row) -> str:
+    if row["zapped_1g"] or row["zapped_2m"]:
+        return f"because lazy splitting dropped {_huge(row, 'zapped')}"
+    if row["phase"] == "dirty" and config.split == "lazy":
+        return "because lazy splitting dropped the huge pages in an earlier pass"
+    if row["phase"] == "after_disable":
+        return "because disabling dropped the SPTEs, and every range is mapped again at its first touch"
+    return "because every range is mapped at its first touch"
+
+
+def _slow_fix_reason(config: Config, row: Row) -> str:
+    if row["splits_1g"] or row["splits_2m"]:
+        return f"which split {_huge(row, 'splits')} on the way and each make one page writable under mmu_lock"
+    if config.mmu in ("shadow", "nested"):
+        return f"because each first write to a protected page takes mmu_lock for write on {config.mmu}"
+    return "because pages that were protected while huge take the slow path once"
+
+
+def _ioctl_cause(row: Row) -> str:
+    """What the ioctl did to the leaves; an ioctl that changed none has only looked at them."""
+    if row["splits_1g"] or row["splits_2m"]:
+        return f"it splits {_huge(row, 'splits')}"
+    protected = row["write_protected"] + row["dirty_cleared"]
+    zapped = row["zapped_1g"] + row["zapped_2m"] + row["zapped_4k"]
+    if zapped > protected:
+        return f"it drops {_many(zapped)} leaves"
+    if row["phase"] == "get":
+        return "it copies the dirty bitmap"
+    if protected > row["pages_1g"] + row["pages_2m"]:
+        return f"it protects {_many(protected)} 4K pages again"
+    leaves = row["pages_1g"] + row["pages_2m"] + row["pages_4k"]
+    return f"it splits nothing, and visits the memslots' pages to find {_many(leaves)} leaves"
+
+
+def _huge(row: Row, event: str) -> str:
+    """`64 1G pages and 32,768 2M pages`: the huge leaves that were split or dropped."""
+    counts = {"1G": row[f"{event}_1g"], "2M": row[f"{event}_2m"]}
+    return " and ".join(_pages(count, size) for size, count in counts.items() if count)
+
+
+def _pages(count: int, size: str) -> str:
+    return f"one {size} page" if count == 1 else f"{count:,} {size} pages"
+
+
+def _per_access(count: int, accesses: int) -> str:
+    if not accesses:
+        return ""
+    if count > accesses * 0.99:
+        return ", one per access"
+    return f", {count / accesses:.2f} per access"
+
+
+def _many(count: int) -> str:
+    """`16.8 million`, `131 thousand` or the number itself."""
+    if count >= 1_000_000:
+        return f"{count / 1e6:.1f} million"
+    return f"{count / 1e3:.0f} thousand" if count >= 10_000 else f"{count:,}"

@@ -1,0 +1,76 @@
+"""Grids: lists of values whose full product is taken.
+
+Two grids of a spec must not share a point, or it would be unclear which of them meant it. Whether they do is decided
+on the lists, without writing out a product that may be huge.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from core.config import Config, config_record
+
+Grid = Mapping[str, tuple[object, ...]]
+"""Field to its values, in the order of the file; the last field changes fastest."""
+
+Point = dict[str, object]
+"""The fields that a spec names for one config, with their values."""
+
+
+def grid_size(grid: Grid) -> int:
+    """Points of the product, counted without making them."""
+    return math.prod(len(values) for values in grid.values())
+
+
+def grid_points(grid: Grid) -> Iterator[Point]:
+    """Every point of the product, in order."""
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def shared_point(grid: Grid, other: Grid) -> Point | None:
+    """The first point that both grids have, if any; a field that one does not name has its default there."""
+    point: Point = {}
+    for name in {**grid, **other}:
+        theirs = _values(other, name)
+        common = [value for value in _values(grid, name) if value in theirs]
+        if not common:
+            return None
+        point[name] = common[0]
+    return point
+
+
+def without_shared_points(grids: Sequence[Grid]) -> tuple[Grid, ...]:
+    """Grids with the same points of which no two share one: a later grid gives way to the earlier ones."""
+    kept: list[Grid] = []
+    for grid in grids:
+        parts = [grid]
+        for earlier in tuple(kept):
+            parts = [piece for part in parts for piece in _outside(part, earlier)]
+        kept.extend(parts)
+    return tuple(kept)
+
+
+def _outside(grid: Grid, earlier: Grid) -> list[Grid]:
+    """The points of `grid` that are not in `earlier`, as grids: per field, the slice beyond the shared values."""
+    if shared_point(grid, earlier) is None:
+        return [grid]
+    pieces: list[Grid] = []
+    rest = dict(grid)
+    for name in {**grid, **earlier}:
+        theirs = _values(earlier, name)
+        beyond = tuple(value for value in _values(rest, name) if value not in theirs)
+        if beyond:
+            pieces.append({**rest, name: beyond})
+            rest[name] = tuple(value for value in rest[name] if value in theirs)
+    return pieces
+
+
+def _values(grid: Grid, name: str) -> tuple[object, ...]:
+    return grid[name] if name in grid else (_DEFAULTS[name],)
+
+
+# The default of initially_all_set depends on manual_protect, so it is equal to no value that a grid may name.
+_DEFAULTS: Mapping[str, object] = {**config_record(Config()), "initially_all_set": None}

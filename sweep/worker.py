@@ -1,0 +1,87 @@
+"""What a worker does with a batch: run each config, catch what it raises, and write the shard."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from core.config import Config, config_record
+from core.kernel_cache import is_warm
+from core.rows import Row
+from core.run import ENGINE_VERSION, config_id, run_config
+from sweep.errors import SweepError
+from sweep.plan import Batch, Task
+from sweep.store import Store, write_shard
+
+Engine = Callable[[Config], list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a worker tells the driver about a batch; the rows are on disk."""
+
+    done: int
+    failed: int
+    host: str
+
+
+def warm_kernels() -> None:
+    """Compile the kernels on this machine unless that is done; `fan_out` lets one process at a time do it."""
+    if not is_warm():
+        from core.run import warm_up
+
+        warm_up()
+
+
+def run_batch(
+    batch: Batch,
+    attempt: int,
+    *,
+    store: Store,
+    git_revision: str | None,
+    engine: Engine = run_config,
+    attempts_before: Mapping[str, int] = MappingProxyType({}),
+) -> Summary:
+    """Run every config of the batch in this process and write the shard. What a worker does."""
+    runs: list[Row] = []
+    phases: list[Row] = []
+    attempts = attempts_before.get(batch.name, 0) + attempt
+    for task in batch.tasks:
+        run, its_phases = run_task(task, engine)
+        runs.append(run | {"attempts": attempts, "git_revision": git_revision})
+        phases += its_phases
+    write_shard(store, batch.name, runs, phases)
+    failed = sum(run["status"] == "failed" for run in runs)
+    return Summary(len(runs) - failed, failed, socket.gethostname())
+
+
+def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
+    """The run row of one config and its phase rows; if the engine raises, the row says so and there are no phases."""
+    if config_id(task.config) != task.config_id:
+        raise SweepError("this node runs another splitsweep or profile than the driver; install the same on every node")
+    row = new_row(task) | {"host": socket.gethostname(), "node_cpus": os.cpu_count(), "started_at": utc_now()}
+    wall, cpu = time.perf_counter(), time.process_time()
+    phases: list[Row] = []
+    try:
+        phases = engine(task.config)
+        row["status"] = "ok"
+    except Exception as error:
+        row |= {"status": "failed", "error_type": type(error).__name__, "error": str(error)}
+    row["wall_seconds"] = time.perf_counter() - wall
+    row["cpu_seconds"] = time.process_time() - cpu
+    row["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return row, phases
+
+
+def new_row(task: Task) -> Row:
+    return {"config_id": task.config_id, **config_record(task.config), "engine_version": ENGINE_VERSION}
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,78 @@
+"""Addresses: what is allowed, what is told when nobody answers, and joining what runs already."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from cluster.fan_out import Done, fan_out
+from cluster.session import ClusterError, Session, check_address, open_session
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("address", ["inline", "local", "auto", "ray://head:10001", "10.0.0.7:6379", "[::1]:6379"])
+def test_addresses_that_are_allowed(address: str) -> None:
+    check_address(address)
+
+
+@pytest.mark.parametrize("address", ["", "lokal", "ray://head", "http://head:80", "head:", "head:port", "a b:1"])
+def test_other_addresses_are_named_with_what_is_allowed(address: str) -> None:
+    with pytest.raises(ClusterError) as error:
+        check_address(address)
+    assert repr(address) in str(error.value)
+    assert "allowed: local, auto, inline" in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_where_nobody_listens_is_told_at_once(form: str) -> None:
+    address = form.format(free_port())
+    with (
+        pytest.raises(ClusterError, match=f"^address {address}: cannot be reached: Connection refused"),
+        open_session(address),
+    ):
+        pass
+
+
+def test_inline_does_not_import_ray() -> None:
+    program = (
+        "import sys\n"
+        "from cluster.fan_out import fan_out\n"
+        "from cluster.session import open_session\n"
+        "with open_session('inline') as session:\n"
+        "    list(fan_out(session, lambda batch, attempt: batch, [1]))\n"
+        "print('ray' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_running_cluster_can_be_joined(on_ray: Session) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    program = (
+        "import sys\n"
+        "from cluster.fan_out import fan_out\n"
+        "from cluster.session import open_session\n"
+        "with open_session(sys.argv[1]) as session:\n"
+        "    print(list(fan_out(session, lambda batch, attempt: batch + 1, [1])))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, address], capture_output=True, text=True)
+    assert done.stdout == f"{[Done(1, 2, attempts=1)]}\n", done.stderr
+
+
+def test_a_process_uses_one_cluster_at_a_time(on_ray: Session) -> None:
+    with pytest.raises(ClusterError, match="uses a Ray cluster already"), open_session("local"):
+        pass
+    assert list(fan_out(on_ray, lambda batch, attempt: batch, [1])) == [Done(1, 1, attempts=1)]
+
+
+def test_leaving_a_cluster_does_not_stop_it(on_ray: Session) -> None:
+    test_a_running_cluster_can_be_joined(on_ray)
+    assert list(fan_out(on_ray, lambda batch, attempt: batch, [1])) == [Done(1, 1, attempts=1)]

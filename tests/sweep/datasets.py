@@ -1,0 +1,53 @@
+"""Datasets for tests: real shards, written by sweep.store, with numbers that a test can state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import sweep.store
+from core.config import Config, config_record
+from core.rows import Row
+from core.run import config_id
+from sweep.store import make_folders, open_store
+
+Numbers = Callable[[Config, str, int | None], dict[str, object]]
+"""The numbers of a phase row: called with the config, the phase and the iteration."""
+
+
+def one_second(config: Config, phase: str, iteration: int | None) -> dict[str, object]:
+    return {"seconds": 1.0}
+
+
+def write_shard(
+    folder: Path,
+    configs: Iterable[Config],
+    numbers: Numbers = one_second,
+    *,
+    batch: int = 0,
+    failed: bool = False,
+    started_at: str = "2026-01-01T00:00:00Z",
+) -> None:
+    """Add one shard of finished (or failed) configs to the dataset in `folder`."""
+    listed = list(configs)
+    runs = [run_row(config, failed, started_at) for config in listed]
+    phases = [] if failed else [row for config in listed for row in phase_rows(config, numbers)]
+    store = open_store(str(folder))
+    make_folders(store)
+    sweep.store.write_shard(store, f"{batch:016x}", runs, phases)
+
+
+def run_row(config: Config, failed: bool, started_at: str) -> Row:
+    error = {"status": "failed", "error_type": "MemoryError", "error": "no memory for the page tables", "attempts": 3}
+    done = {"status": "ok", "attempts": 1, "wall_seconds": 0.5, "cpu_seconds": 0.4, "peak_rss_bytes": 2**27}
+    about = {"config_id": config_id(config), "engine_version": "1", "host": "node-a", "started_at": started_at}
+    return config_record(config) | about | (error if failed else done)
+
+
+def phase_rows(config: Config, numbers: Numbers) -> list[Row]:
+    phases: list[tuple[str, int | None]] = [("populate", None), ("enable", None)]
+    for iteration in range(1, config.iterations + 1):
+        phases += [("dirty", iteration), ("get", iteration), ("clear", iteration)]
+    phases += [("disable", None), ("after_disable", None)]
+    named = {"config_id": config_id(config)} | config_record(config)
+    return [named | {"phase": phase, "iteration": k} | numbers(config, phase, k) for phase, k in phases]

@@ -1,0 +1,172 @@
+"""A run of a plan: each config ends as one row, on real workers that raise, die and are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas
+import pytest
+from ray import cloudpickle
+
+from core.config import Config
+from core.run import config_id
+from sweep.errors import StoreError, SweepError
+from sweep.execute import Outcome, Progress, execute
+from sweep.plan import BATCH_SECONDS, make_plan
+from sweep.store import Store, finished, open_store
+from tests.sweep import engines
+from tests.sweep.engines import HOLDS, KILLS, RAISES, quick_engine, some_configs
+
+# Workers need not find the tests.
+cloudpickle.register_pickle_by_value(engines)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "dataset"))
+
+
+def run(store: Store, configs: Sequence[Config], address: str = "inline") -> tuple[Outcome, list[Progress]]:
+    reports: list[Progress] = []
+    plan = make_plan(configs, finished(store))
+    return execute(plan, store, address, reports.append, engine=quick_engine), reports
+
+
+def runs_of(store: Store) -> pandas.DataFrame:
+    return pandas.read_parquet(f"{store.path}/runs").set_index("seed").sort_index()
+
+
+def phase_seeds(store: Store) -> list[int]:
+    return sorted(pandas.read_parquet(f"{store.path}/phases")["seed"])
+
+
+def test_every_config_becomes_a_row_with_its_phases(store: Store) -> None:
+    outcome, _ = run(store, some_configs(1, 2, 3))
+    assert outcome == Outcome(done=3, failed=0, interrupted=False)
+    assert list(runs_of(store).index) == [1, 2, 3]
+    assert phase_seeds(store) == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_row_tells_what_where_and_when(store: Store) -> None:
+    run(store, some_configs(5))
+    row = runs_of(store).loc[5]
+    assert row["config_id"] == config_id(some_configs(5)[0])
+    assert (row["status"], row["attempts"]) == ("ok", 1)
+    assert (row["host"], row["node_cpus"]) == (os.uname().nodename, os.cpu_count())
+    assert row["wall_seconds"] >= 0
+    assert row["cpu_seconds"] >= 0
+    assert row["peak_rss_bytes"] > 2**20
+    assert pandas.Timestamp(row["started_at"]).utcoffset() == pandas.Timedelta(0)
+
+
+def test_an_exception_is_a_failed_row_and_the_others_go_on(store: Store) -> None:
+    outcome, _ = run(store, some_configs(1, RAISES, 2))
+    assert outcome == Outcome(done=2, failed=1, interrupted=False)
+    row = runs_of(store).loc[RAISES]
+    assert (row["status"], row["error_type"], row["error"]) == ("failed", "ValueError", "this seed\nis not liked")
+    assert phase_seeds(store) == [1, 1, 2, 2]
+
+
+def test_running_again_runs_what_is_missing_and_what_failed(store: Store) -> None:
+    run(store, some_configs(1, RAISES))
+    before = runs_of(store)
+    outcome, _ = run(store, some_configs(1, RAISES, 2))
+    after = runs_of(store)
+    assert outcome == Outcome(done=1, failed=1, interrupted=False)
+    assert list(after.index) == [1, 2, RAISES]
+    assert after.loc[1, "started_at"] == before.loc[1, "started_at"]
+    assert after.loc[RAISES, "started_at"] > before.loc[RAISES, "started_at"]
+
+
+def test_nothing_to_do_is_done_without_workers(store: Store) -> None:
+    outcome, reports = run(store, [], address="ray://127.0.0.1:1")
+    assert outcome == Outcome(0, 0, interrupted=False)
+    assert reports == []
+
+
+def test_progress_counts_up_to_the_total(store: Store) -> None:
+    _, reports = run(store, some_configs(1, 2, RAISES))
+    assert [(progress.done, progress.failed, progress.total) for progress in reports] == [(0, 0, 3), (2, 1, 3)]
+    assert reports[0].seconds_left is None
+    assert reports[-1].seconds_left == 0
+
+
+def test_a_config_that_kills_its_worker_is_the_only_one_that_fails(store: Store) -> None:
+    outcome, _ = run(store, some_configs(1, KILLS, 2, RAISES), address="local")
+    assert outcome == Outcome(done=2, failed=2, interrupted=False)
+    rows = runs_of(store)
+    assert list(rows["status"]) == ["ok", "ok", "failed", "failed"]
+    assert rows.loc[KILLS, "error_type"] == "WorkerCrashedError"
+    assert rows.loc[KILLS, "error"].startswith("killed its worker process each time it was started, 6 times:")
+    assert rows.loc[KILLS, "attempts"] == 6
+    assert rows.loc[1, "attempts"] == 4
+    assert phase_seeds(store) == [1, 1, 2, 2]
+
+
+def test_ctrl_c_keeps_what_is_done_and_a_second_run_does_the_rest(store: Store) -> None:
+    costly = some_configs(*range(1, 6), mem_per_vcpu="64GiB")
+    plan = make_plan(costly, set())
+    assert len(plan.batches) == 5, BATCH_SECONDS
+
+    def stop_after_two(progress: Progress) -> None:
+        if progress.done == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    assert execute(plan, store, "inline", stop_after_two, engine=quick_engine) == Outcome(2, 0, interrupted=True)
+    outcome, _ = run(store, costly)
+    assert outcome == Outcome(3, 0, interrupted=False)
+    assert list(runs_of(store).index) == [1, 2, 3, 4, 5]
+
+
+KILLED_DRIVER = """
+import sys
+from ray import cloudpickle
+from tests.sweep import engines
+from sweep.execute import execute
+from sweep.plan import make_plan
+from sweep.store import open_store
+
+cloudpickle.register_pickle_by_value(engines)
+configs = engines.some_configs(*range(1, 21), engines.HOLDS, mem_per_vcpu="64GiB")
+plan = make_plan(configs, set())
+report = lambda progress: print(progress.done, flush=True)
+execute(plan, open_store(sys.argv[1]), "local", report, engine=engines.quick_engine)
+"""
+
+
+def test_a_driver_killed_in_the_middle_loses_and_doubles_nothing(store: Store) -> None:
+    command = [sys.executable, "-c", KILLED_DRIVER, store.location]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        for line in driver.stdout:
+            if int(line) >= 5:
+                driver.kill()
+                break
+    done = finished(store)
+    assert 5 <= len(done) <= 20
+    outcome, _ = run(store, some_configs(*range(1, 21), mem_per_vcpu="64GiB"))
+    assert outcome.done + len(done) >= 20 - 4  # workers of the killed driver may have finished a batch or two since
+    assert list(runs_of(store).index) == list(range(1, 21))
+    assert phase_seeds(store) == sorted(2 * list(range(1, 21)))
+    assert HOLDS not in runs_of(store).index
+
+
+def test_a_bad_address_is_an_error_before_anything_is_written(store: Store) -> None:
+    with pytest.raises(SweepError, match="address 'nowhere' is not allowed"):
+        run(store, some_configs(1), address="nowhere")
+    assert not Path(store.path).exists()
+
+
+def test_a_store_that_cannot_be_written_stops_the_run(store: Store) -> None:
+    def spoil(progress: Progress) -> None:
+        (Path(store.path) / "runs").rename(Path(store.path) / "elsewhere")
+
+    with pytest.raises(SweepError, match=r"runs/.*: cannot be written") as error:
+        execute(make_plan(some_configs(1), set()), store, "inline", spoil, engine=quick_engine)
+    assert "\n" not in str(error.value)
+    assert not isinstance(error.value, StoreError)

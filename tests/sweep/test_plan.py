@@ -1,0 +1,59 @@
+"""A plan covers what is missing, once, in batches that come in a useful order."""
+
+from __future__ import annotations
+
+import itertools
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from core.config import Config, make_config
+from core.run import config_id, estimated_seconds
+from sweep.plan import BATCH_SECONDS, make_plan, split_batch
+
+GRID = [
+    make_config({"vcpus": vcpus, "mmu": mmu, "split": split, "write_percent": percent})
+    for vcpus, mmu, split, percent in itertools.product(
+        (1, 2, 8, 64), ("tdp", "legacy_tdp"), ("lazy", "eager"), (5, 20, 100)
+    )
+]
+
+configs = st.lists(st.sampled_from(GRID))
+
+
+@given(configs, st.sets(st.sampled_from([config_id(config) for config in GRID])))
+def test_a_plan_covers_each_missing_config_exactly_once(configs: list[Config], finished: set[str]) -> None:
+    plan = make_plan(configs, finished)
+    wanted = {config_id(config) for config in configs}
+    planned = [task.config_id for batch in plan.batches for task in batch.tasks]
+    assert sorted(planned) == sorted(wanted - finished)
+    assert (plan.configs_to_run, plan.already_done) == (len(planned), len(wanted & finished))
+
+
+@given(configs)
+def test_the_order_of_the_configs_makes_no_difference(configs: list[Config]) -> None:
+    assert make_plan(configs, set()) == make_plan(configs[::-1], set())
+
+
+@given(configs)
+def test_expensive_configs_come_first_and_batches_stay_small(configs: list[Config]) -> None:
+    batches = make_plan(configs, set()).batches
+    costs = [task.estimated_seconds for batch in batches for task in batch.tasks]
+    assert costs == sorted(costs, reverse=True)
+    assert all(batch.estimated_seconds <= BATCH_SECONDS or len(batch.tasks) == 1 for batch in batches)
+
+
+def test_estimates_add_up() -> None:
+    plan = make_plan(GRID, set())
+    assert abs(plan.estimated_seconds - sum(map(estimated_seconds, GRID))) < 1e-6
+
+
+def test_the_name_of_a_batch_follows_from_its_configs() -> None:
+    (batch,) = make_plan(GRID[:2], set()).batches
+    again, other = make_plan(GRID[1::-1], set()).batches[0], make_plan(GRID[:1], set()).batches[0]
+    assert batch.name == again.name != other.name
+
+
+def test_a_batch_splits_into_its_configs() -> None:
+    (batch,) = make_plan(GRID[:2], set()).batches
+    assert [single.tasks for single in split_batch(batch)] == [(task,) for task in batch.tasks]

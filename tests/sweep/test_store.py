@@ -1,0 +1,239 @@
+"""The dataset on disk: what a plain reader sees, whatever was killed when."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pandas
+import pytest
+
+from core.config import Config
+from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Row
+from core.run import config_id
+from sweep import store as store_module
+from sweep.errors import StoreError
+from sweep.store import Store, clear_dataset, finished, open_store, read_spec, shard_names, write_shard, write_spec
+from sweep.upkeep import MERGE_FROM, begin, finish, only_writer, repair
+from tests.sweep.engines import phase_rows, shards, some_configs
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = open_store(str(tmp_path / "dataset"))
+    with only_writer(store):
+        return store
+
+
+def run_row(config: Config, status: str = "ok", started_at: str = "2026-01-01T00:00:00+00:00") -> Row:
+    return {"config_id": config_id(config), "seed": config.seed, "status": status, "started_at": started_at}
+
+
+def write(store: Store, name: str, *configs: Config, status: str = "ok", started_at: str = "2026-01-01") -> None:
+    """A shard of configs that all went well, or all failed."""
+    phases = [row for config in configs for row in phase_rows(config)] if status == "ok" else []
+    write_shard(store, name * 16, [run_row(config, status, started_at) for config in configs], phases)
+
+
+def seeds(store: Store, table: str = "runs") -> list[int]:
+    """The seeds in a table as plain pandas reads it."""
+    return sorted(pandas.read_parquet(f"{store.path}/{table}")["seed"])
+
+
+A, B, C = some_configs(1, 2, 3)
+
+
+def test_both_tables_have_all_their_columns_in_order(store: Store) -> None:
+    write(store, "a", A)
+    assert list(pandas.read_parquet(f"{store.path}/runs").columns) == [column.name for column in RUN_COLUMNS]
+    assert list(pandas.read_parquet(f"{store.path}/phases").columns) == [column.name for column in PHASE_COLUMNS]
+
+
+def test_column_types_do_not_depend_on_the_values(store: Store) -> None:
+    write(store, "a", A)
+    described = duckdb.execute(f"DESCRIBE SELECT * FROM '{store.path}/runs/*.parquet'").fetchall()
+    types = {name: kind for name, kind, *_ in described}
+    expected = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
+    assert types == {column.name: expected[column.kind] for column in RUN_COLUMNS}
+
+
+def test_finished_configs_are_those_with_status_ok(store: Store) -> None:
+    write(store, "a", A, B)
+    write(store, "b", C, status="failed")
+    assert finished(store) == {config_id(A), config_id(B)}
+
+
+def test_nothing_is_finished_where_nothing_is(tmp_path: Path) -> None:
+    assert finished(open_store(str(tmp_path / "nowhere"))) == set()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_shard_written_again_replaces_the_former_one(store: Store) -> None:
+    write(store, "a", A)
+    write(store, "a", A)
+    assert seeds(store) == [1]
+
+
+def test_uris_are_places_too(tmp_path: Path) -> None:
+    store = open_store(f"file://{tmp_path}/dataset")
+    with only_writer(store):
+        write(store, "a", A)
+    assert finished(open_store(str(tmp_path / "dataset"))) == {config_id(A)}
+
+
+def test_a_file_is_no_place_for_results(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"^results .*/file: is a file; allowed: a folder"):
+        open_store(str(tmp_path / "file"))
+
+
+def test_an_unknown_kind_of_uri_is_an_error_in_one_line() -> None:
+    with pytest.raises(StoreError, match=r"^results ftp://host/x: cannot be opened: [^\n]*$"):
+        open_store("ftp://host/x")
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StoreError, match=r"^results .*: cannot be [^\n]*$"),
+        only_writer(open_store(str(tmp_path / "file" / "dataset"))),
+    ):
+        pass
+
+
+def test_two_runs_cannot_write_one_dataset(store: Store) -> None:
+    with only_writer(store), pytest.raises(StoreError, match="another run is writing there"), only_writer(store):
+        pass
+
+
+def test_a_temporary_file_is_not_read_and_goes_at_the_next_run(store: Store) -> None:
+    write(store, "a", A)
+    (Path(store.path) / "runs" / f".{'b' * 16}.17.tmp").write_bytes(b"PAR1 half")
+    assert seeds(store) == [1]
+    assert finished(store) == {config_id(A)}
+    repair(store)
+    assert shards(store, "runs") == [f"{'a' * 16}.parquet"]
+
+
+@pytest.mark.parametrize("missing", ["runs", "phases"])
+def test_a_shard_without_one_of_its_files_is_not_finished_and_goes_at_the_next_run(store: Store, missing: str) -> None:
+    write(store, "a", A)
+    write(store, "b", B)
+    Path(store.file(missing, "b" * 16)).unlink()
+    assert finished(store) == {config_id(A)}
+    repair(store)
+    assert seeds(store) == [1]
+    assert set(seeds(store, "phases")) == {1}
+
+
+def test_a_failed_row_goes_before_its_config_is_run_again(store: Store) -> None:
+    write(store, "a", A, status="failed")
+    write_shard(store, "b" * 16, [run_row(B, "failed"), run_row(C)], phase_rows(C))
+    begin(store, {config_id(A), config_id(B)})
+    assert seeds(store) == [3]
+    assert set(seeds(store, "phases")) == {3}
+
+
+def test_a_failed_row_stays_while_its_config_is_not_run_again(store: Store) -> None:
+    write(store, "a", A, status="failed")
+    begin(store, set())
+    assert seeds(store) == [1]
+
+
+@pytest.mark.parametrize("first", ["ok", "failed"])
+def test_of_a_config_in_two_shards_one_is_kept_ok_before_failed(store: Store, first: str) -> None:
+    second = "failed" if first == "ok" else "ok"
+    write(store, "a", A, B, status=first, started_at="2026-01-01")
+    write(store, "b", B, C, status=second, started_at="2026-01-02")
+    finish(store)
+    assert seeds(store) == [1, 2, 3]
+    runs = pandas.read_parquet(f"{store.path}/runs").set_index("seed")
+    assert runs.loc[2, "status"] == "ok"
+    assert seeds(store, "phases") == sorted(2 * runs.index[runs["status"] == "ok"].tolist())
+
+
+def many_shards(store: Store) -> list[int]:
+    configs = some_configs(*range(1, MERGE_FROM + 2))
+    for number, config in enumerate(configs):
+        write_shard(store, f"{number:016x}", [run_row(config)], phase_rows(config))
+    return [config.seed for config in configs]
+
+
+def test_many_shards_become_one(store: Store) -> None:
+    everything = many_shards(store)
+    finish(store)
+    assert [len(shards(store, table)) for table in ("runs", "phases")] == [1, 1]
+    assert seeds(store) == everything
+    assert seeds(store, "phases") == sorted(2 * everything)
+    assert len(finished(store)) == len(everything)
+
+
+def test_few_shards_stay_as_they_are(store: Store) -> None:
+    write(store, "a", A)
+    finish(store)
+    assert shard_names(store) == ["a" * 16]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+# Writing both tables, then deleting both files of MERGE_FROM + 1 shards.
+KILLED_AFTER = [(0, 0), (1, 0), (2, 0), (2, 1), (2, MERGE_FROM), (2, 2 * MERGE_FROM + 1)]
+
+
+@pytest.mark.parametrize(("writes", "deletions"), KILLED_AFTER)
+def test_a_merge_killed_at_any_point_loses_and_doubles_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, writes: int, deletions: int
+) -> None:
+    everything = many_shards(store)
+    _die_after(monkeypatch, store_module, "_write_whole", writes)
+    _die_after(monkeypatch, store_module, "_delete_file", deletions)
+    with pytest.raises(Killed):
+        finish(store)
+    monkeypatch.undo()
+    assert len(finished(store)) == len(everything)
+    begin(store, set())
+    assert seeds(store) == everything
+    assert seeds(store, "phases") == sorted(2 * everything)
+
+
+def _die_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, calls: int) -> None:
+    original = getattr(owner, name)
+    left = calls
+
+    def limited(*args: object) -> object:
+        nonlocal left
+        if left == 0:
+            raise Killed
+        left -= 1
+        return original(*args)
+
+    monkeypatch.setattr(owner, name, limited)
+
+
+def test_clearing_deletes_the_dataset_and_nothing_else(store: Store) -> None:
+    write(store, "a", A)
+    write_spec(store, "name = 'x'")
+    own = [Path(store.path) / "notes.txt", Path(store.path) / "runs" / "mine.parquet"]
+    for file in own:
+        file.touch()
+    clear_dataset(store)
+    assert finished(store) == set()
+    assert read_spec(store) is None
+    assert all(file.exists() for file in own)
+    assert shards(store, "runs") == ["mine.parquet"]
+    assert shards(store, "phases") == []
+
+
+def test_the_spec_is_kept_as_it_was_written(store: Store) -> None:
+    write_spec(store, "name = 'ä'\n")
+    assert read_spec(store) == "name = 'ä'\n"
+
+
+def test_a_shard_that_is_not_parquet_is_named(store: Store) -> None:
+    write(store, "a", A)
+    shutil.copy(__file__, store.file("runs", "a" * 16))
+    with pytest.raises(StoreError, match=r"^results .*: a shard cannot be read: [^\n]*$"):
+        finished(store)
