@@ -6,6 +6,7 @@ no cost of its own; docs/model.md tells where each value comes from and which of
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -46,8 +47,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "ioctl.bitmap_page_ns": "allocating and clearing the dirty bitmap, per page of the slot",
     "ioctl.scan_head_ns": "visiting one rmap head",
     "ioctl.scan_head_nested_ns": "the same, nested",
-    "ioctl.walk_entry_ns": "visiting one existing entry of the TDP MMU's tree",
-    "ioctl.protect_ns": "write-protecting one SPTE or clearing its D-bit while walking a whole slot",
+    "ioctl.walk_entry_ns": "visiting one 4K entry of the TDP MMU's tree",
+    "ioctl.protect_ns": "write-protecting one 4K SPTE or clearing its D-bit while walking a whole slot",
     "ioctl.split_tdp_ns": "splitting a huge leaf, per child SPTE, tdp",
     "ioctl.split_rmap_ns": "the same, legacy_tdp and shadow: with the child's rmap entry",
     "ioctl.split_nested_ns": "the same, nested",
@@ -70,15 +71,29 @@ _BUILT_IN: Final = Path(__file__).parent / "profiles"
 
 
 @dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """What a fit says about its own errors, all in logarithms."""
+
+    parameters: tuple[str, ...]
+    covariance: tuple[tuple[float, ...], ...]  # of the parameters, in their order
+    scatter_pass: float  # standard deviation of a measured pass of the vCPUs around the fit
+    scatter_ioctl: float  # of a measured ioctl
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """A named set of costs. `digest` identifies the values, whatever the file is called."""
+    """A named set of costs. `digest` identifies its content, whatever the file is called."""
 
     name: str
     values: Mapping[str, float]
     digest: str
+    uncertainty: Uncertainty | None = None
 
     def __getitem__(self, parameter: str) -> float:
         return self.values[parameter]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
 
 def built_in_profiles() -> list[str]:
@@ -101,10 +116,12 @@ def load_profile(name: str) -> Profile:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"profile {path}: not TOML: {error}") from None
-    return profile_of(name, dict(_flattened(document)), str(path))
+    fit = document.pop("fit", None)
+    uncertainty = None if fit is None else _uncertainty_of(fit, str(path))
+    return profile_of(name, dict(_flattened(document)), str(path), uncertainty)
 
 
-def profile_of(name: str, values: Mapping[str, object], source: str) -> Profile:
+def profile_of(name: str, values: Mapping[str, object], source: str, uncertainty: Uncertainty | None = None) -> Profile:
     """A checked Profile of `values` (parameter -> number); `source` names them in errors."""
     for parameter in values:
         if parameter not in PARAMETERS:
@@ -117,8 +134,29 @@ def profile_of(name: str, values: Mapping[str, object], source: str) -> Profile:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
             raise ProfileError(f"profile {source}: {parameter}: {value!r} is not a number from 0 to 1e12")
         numbers[parameter] = float(value)
-    digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
-    return Profile(name, numbers, digest)
+    content = json.dumps([numbers, uncertainty and dataclasses.asdict(uncertainty)], sort_keys=True)
+    return Profile(name, numbers, hashlib.sha256(content.encode()).hexdigest()[:16], uncertainty)
+
+
+def _uncertainty_of(fit: object, source: str) -> Uncertainty:
+    """The checked table [fit] of a profile file, which calibrate writes."""
+    try:
+        if not isinstance(fit, dict):
+            raise TypeError("not a table")
+        uncertainty = Uncertainty(
+            parameters=tuple(map(str, fit["parameters"])),
+            covariance=tuple(tuple(map(float, row)) for row in fit["log_covariance"]),
+            scatter_pass=float(fit["scatter_pass"]),
+            scatter_ioctl=float(fit["scatter_ioctl"]),
+        )
+        sizes = {len(row) for row in uncertainty.covariance} | {len(uncertainty.covariance)}
+        if sizes != {len(uncertainty.parameters)} or not set(uncertainty.parameters) <= set(PARAMETERS):
+            raise ValueError("its parameters and its covariance do not belong together")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProfileError(
+            f"profile {source}: [fit]: {error}; let splitsweep calibrate write it, or leave it out"
+        ) from None
+    return uncertainty
 
 
 def _flattened(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -23,9 +23,14 @@ def config_id(config: Config) -> str:
 
 def run_config(config: Config) -> list[Row]:
     """Simulate `config` and return one row per phase and iteration, with the columns of rows.PHASE_COLUMNS."""
-    from core.sim.engine import simulate  # compiles kernels: only where something runs
+    from core.interval import interval  # imported only where something runs: the command line starts without numpy
+    from core.sim.engine import simulate
 
-    return simulate(config)
+    rows = simulate(config)
+    profile = load_profile(config.profile)
+    for row in rows:
+        row["seconds_lo"], row["seconds_hi"] = interval(config, profile, row)
+    return rows
 
 
 def warm_up() -> None:

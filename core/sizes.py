@@ -36,5 +36,5 @@ def format_size(size: int) -> str:
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         scaled = size / _UNITS[unit]
         if scaled >= 1 and scaled * 4 == int(scaled * 4):
-            return f"{scaled:g}{unit}"
+            return f"{scaled:.2f}".rstrip("0").rstrip(".") + unit
     return f"{size}B"

@@ -6,6 +6,7 @@ stderr. 130: interrupted; what was done is kept. Nothing heavy is imported here,
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,19 +16,23 @@ import typer
 
 from cluster.session import ClusterError
 from core.errors import ConfigError, ProfileError
+from sweep.commands.calibrate import calibrate
 from sweep.commands.explain import explain
+from sweep.commands.import_ import import_
 from sweep.commands.query import query
 from sweep.commands.run import run
 from sweep.commands.status import status
 from sweep.commands.table import table
+from sweep.commands.validate import validate
 from sweep.errors import SweepError
 
 USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, ClusterError, typer.TyperException)
 """Errors that the user can put right: their message is enough."""
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-for command in (run, status, query, table, explain):
+for command in (run, status, query, table, explain, validate, calibrate):
     app.command()(command)
+app.command("import")(import_)  # a word of Python
 
 
 def main() -> None:
@@ -40,6 +45,9 @@ def exit_code(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments  # wherever it stands: nobody retypes a command to put it in the right place
     try:
         code = app([word for word in arguments if word != "--debug"], prog_name="splitsweep", standalone_mode=False)
+    except BrokenPipeError:  # the reader of the output went away: `splitsweep query ... | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is still buffered goes nowhere, without a word)
+        return 0
     except Exception as error:
         foreseen = isinstance(error, USER_ERRORS)
         if debug:

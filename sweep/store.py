@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
@@ -139,12 +138,14 @@ def shard_names(store: Store) -> list[str]:
 def finished(store: Store) -> set[str]:
     """The config_ids that need not be run again: those with status ok."""
     rows = scan_runs(store, shard_names(store), ["config_id", "status"])
-    ok = ds.field("status") == "ok"
-    return set(rows.filter(ok)["config_id"].to_pylist())
+    statuses = zip(rows["config_id"].to_pylist(), rows["status"].to_pylist(), strict=True)
+    return {config_id for config_id, status in statuses if status == "ok"}
 
 
 def scan_runs(store: Store, names: Iterable[str], columns: Sequence[str]) -> Any:
     """These columns of the runs in the shards `names`, as a pyarrow Table; `__filename` may be among the columns."""
+    import pyarrow.dataset as ds  # imports pandas: only where shards are read
+
     files = [store.file(RUNS, name) for name in names]
     if not files:
         return pa.table({column: pa.array([], pa.string()) for column in columns})

@@ -23,7 +23,7 @@ ROW_WIDTH: Final = 12
 COLUMN_WIDTH: Final = 20
 """Least widths, those of the thread's tables."""
 
-PART_NAMES: Final = ("predicted", "published", "error")
+INTERVAL_NOTE: Final = "+-: 90% interval, from the value divided to the value multiplied by as much"
 
 SECONDS_TITLES: Final = {
     "populate": "Populate memory time",
@@ -76,9 +76,7 @@ def _lkml_lines(table: Table) -> Iterator[str]:
         yield from (heading, "")
     labels = [_column_label(table, value) for value in table.column_values]
     parts = [[_cell_parts(table, row, column) for row in table.row_values] for column in table.column_values]
-    columns = [_joined(cells, table.with_published) for cells in parts]
-    if table.with_published:
-        columns = [[names, *cells] for names, *cells in columns]
+    columns = [_joined(table, cells) for cells in parts]
     width = [max(COLUMN_WIDTH, len(label), *map(len, cells)) for label, cells in zip(labels, columns, strict=True)]
     rows = [_row_label(table, value) for value in table.row_values]
     first = max(ROW_WIDTH, len(_row_title(table)), *map(len, rows))
@@ -106,11 +104,17 @@ def _quoted_title(table: Table) -> str:
     return f'"{metric_title(table.metric)}"'
 
 
-def _joined(cells: Sequence[Sequence[str]], with_published: bool) -> list[str]:
-    """The cells of one column with their parts aligned; a first line names the parts if there are several."""
-    if not with_published:
+def _part_names(table: Table) -> tuple[str, ...]:
+    """What the parts of a cell are."""
+    interval = ("90%",) if table.with_interval else ()
+    return ("predicted", *interval, "published", "error") if table.with_published else ("", *interval)
+
+
+def _joined(table: Table, cells: Sequence[Sequence[str]]) -> list[str]:
+    """The cells of one column with their parts aligned; beside published values a first line names the parts."""
+    if len(_part_names(table)) == 1:
         return [cell[0] for cell in cells]
-    lines = [PART_NAMES, *cells]
+    lines = [_part_names(table), *cells] if table.with_published else cells
     widths = [max(map(len, part)) for part in zip(*lines, strict=True)]
     return ["  ".join(f"{part:>{w}}" for part, w in zip(line, widths, strict=True)) for line in lines]
 
@@ -120,7 +124,7 @@ def _markdown_lines(table: Table) -> Iterator[str]:
     yield f"### {metric_title(table.metric)}" + (f": {heading}" if heading else "")
     yield ""
     labels = [_column_label(table, value) for value in table.column_values]
-    names = PART_NAMES if table.with_published else ("",)
+    names = _part_names(table)
     yield markdown_line([_row_title(table), *(f"{label} {name}".strip() for label in labels for name in names)])
     yield markdown_line(["---:"] * (1 + len(labels) * len(names)))
     for row in table.row_values:
@@ -135,16 +139,18 @@ def _markdown_lines(table: Table) -> Iterator[str]:
 def _csv_lines(tables: Sequence[Table]) -> Iterator[str]:
     """One line per cell; the columns of a heading that a table lacks stay empty."""
     headings = list(dict.fromkeys(name for table in tables for name in table.heading))
+    interval = ["seconds_lo", "seconds_hi"] if any(table.with_interval for table in tables) else []
     published = ["published", "error_percent"] if any(table.with_published for table in tables) else []
     laid_out = [tables[0].rows, tables[0].columns]
-    yield _csv_line(["phase", "iteration", "column", *headings, *laid_out, "value", *published])
+    yield _csv_line(["phase", "iteration", "column", *headings, *laid_out, "value", *interval, *published])
     for table in tables:
         metric = [table.metric.phase, table.metric.iteration, table.metric.column]
         named = [value_word(name, table.heading[name]) if name in table.heading else "" for name in headings]
         for row in table.row_values:
             for column in table.column_values:
                 cell = table.cells.get((row, column), Cell(None))
-                numbers = [cell.value, cell.published, cell.error_percent][: 1 + len(published)]
+                ends = [cell.low, cell.high][: len(interval)]
+                numbers = [cell.value, *ends, *[cell.published, cell.error_percent][: len(published)]]
                 place = [value_word(table.rows, row), value_word(table.columns, column)]
                 yield _csv_line([*metric, *named, *place, *numbers])
 
@@ -157,11 +163,13 @@ def _csv_line(cells: Iterable[object]) -> str:
 
 def _cell_parts(table: Table, row: object, column: object) -> tuple[str, ...]:
     cell = table.cells.get((row, column), Cell(None))
-    value = number_text(cell.value, table.metric.column)
-    if not table.with_published:
-        return (value,)
-    error = "-" if cell.error_percent is None else f"{cell.error_percent:+.1f}%"
-    return value, number_text(cell.published, table.metric.column), error
+    parts = [number_text(cell.value, table.metric.column)]
+    if table.with_interval:
+        parts.append("-" if cell.margin_percent is None else f"+-{cell.margin_percent:.0f}%")
+    if table.with_published:
+        error = "-" if cell.error_percent is None else f"{cell.error_percent:+.1f}%"
+        parts += [number_text(cell.published, table.metric.column), error]
+    return tuple(parts)
 
 
 def _heading_text(table: Table) -> str:
@@ -194,6 +202,8 @@ def _notes(table: Table) -> Iterator[str]:
     if failed or null or absent:
         said = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
         yield f"- : {failed + null + absent} of {total} cells have no value: {said}"
+    if table.with_interval:
+        yield INTERVAL_NOTE
     if table.varying:
         yield f"not the same in all cells: {', '.join(table.varying)}"
     if table.with_published:

@@ -70,6 +70,17 @@ class Cell:
     value: float | None
     published: float | None = None
     failed: bool = False
+    high: float | None = None  # upper end of the 90% interval of a predicted time
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval, which reaches as far below the value as above it, by the same factor."""
+        return None if self.value is None or self.high is None else self.value**2 / self.high
+
+    @property
+    def margin_percent(self) -> float | None:
+        """How far the 90% interval reaches above the value."""
+        return None if self.value is None or self.high is None else (self.high / self.value - 1) * 100
 
     @property
     def error_percent(self) -> float | None:
@@ -94,6 +105,11 @@ class Table:
     row_values: tuple[object, ...] = field(init=False)
     column_values: tuple[object, ...] = field(init=False)
 
+    @property
+    def with_interval(self) -> bool:
+        """Whether any number comes with its interval."""
+        return any(cell.high is not None for cell in self.cells.values())
+
     def __post_init__(self) -> None:
         rows, columns = (set(values) for values in zip(*self.cells, strict=True))
         object.__setattr__(self, "row_values", tuple(sorted(rows, key=value_order(self.rows))))
@@ -117,6 +133,7 @@ class _Point:
     config: Mapping[str, object]
     value: float | None
     failed: bool
+    high: float | None = None
 
 
 def parse_metric(text: str, iteration: int | None) -> Metric:
@@ -219,19 +236,21 @@ def _points(connection: DuckDBPyConnection, metric: Metric) -> list[_Point]:
     """Every config of the dataset with its number: the runs decide what there is, so that failures show as gaps."""
     names = [name for name in FIELDS if name != "repeat"]
     iteration = "IS NULL" if metric.iteration is None else f"= {metric.iteration}"
+    high = "seconds_hi" if metric.column == "seconds" else "NULL::DOUBLE"
     result = select(
         connection,
         f"""
-        SELECT {", ".join(f"runs.{name}" for name in names)}, median(found.value), bool_or(runs.status = 'failed')
+        SELECT {", ".join(f"runs.{name}" for name in names)},
+            median(found.value), bool_or(runs.status = 'failed'), median(found.high)
         FROM runs LEFT JOIN (
-            SELECT config_id, {metric.column} AS value FROM phases
+            SELECT config_id, {metric.column} AS value, {high} AS high FROM phases
             WHERE phase = '{metric.phase}' AND iteration {iteration}
         ) found USING (config_id)
         GROUP BY ALL
         """,
     )
     rows = zip(*(column.to_pylist() for column in result.columns), strict=True)
-    return [_Point(dict(zip(names, row, strict=False)), row[-2], bool(row[-1])) for row in rows]
+    return [_Point(dict(zip(names, row, strict=False)), row[-3], bool(row[-2]), row[-1]) for row in rows]
 
 
 def _phases_there(connection: DuckDBPyConnection) -> str:
@@ -270,7 +289,7 @@ def _separate_tables(
             columns=columns,
             cells={
                 (point.config[rows], point.config[columns]): Cell(
-                    point.value, published.get(machine_key(point.config)), point.failed
+                    point.value, published.get(machine_key(point.config)), point.failed, point.high
                 )
                 for point in groups[values]
             },

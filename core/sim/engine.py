@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.config import Config
 from core.costs import costs_of
 from core.counters import start_phase
-from core.profile import Profile, load_profile
+from core.profile import load_profile
 from core.records import Record, clear_record, new_record
 from core.rows import Row
 from core.sim.loop import run_phase
@@ -50,10 +50,10 @@ def _step(name: str, iteration: int | None, **rules: int) -> Step:
     return Step(name, iteration, new_record(PHASE, rules))
 
 
-def simulate(config: Config, profile: Profile | None = None, observe: Observer | None = None) -> list[Row]:
-    """Simulate `config` and return one row per phase and iteration."""
+def simulate(config: Config, costs: Record | None = None, observe: Observer | None = None) -> list[Row]:
+    """Simulate `config` and return one row per phase and iteration; `costs` are those of its profile unless given."""
     machine = machine_of(config)
-    costs = costs_of(config, profile or load_profile(config.profile))
+    costs = costs_of(config, load_profile(config.profile)) if costs is None else costs
     memory = new_memory(machine)
     simulation = new_simulation(machine)
     rows = []

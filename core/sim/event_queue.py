@@ -1,24 +1,44 @@
 """The queue of coming events: sorted by time, and by arrival among equal times, so the order is total.
 
 A ring that is kept sorted by inserting from the back. Actors that repeat the same kind of step come back in the order
-they left, so an insertion nearly always stops at once, and nothing is ever as dear as a heap.
+they left, so an insertion nearly always stops at once, and nothing is ever as dear as a heap. Actors that wait for
+something which serves one at a time have a ring of their own, so that they are not in the way.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
 from core.kernel import inlined
+from core.records import Integers, layout
 
 NEVER = 2**62
 
+EVENT: Final = layout(["time", "actor"])
+
+
+class EventRing(NamedTuple):
+    """A ring of events; `ends` counts those taken and those put so far."""
+
+    events: npt.NDArray[Any]
+    ends: Integers
+
+
+def new_ring(actors: int) -> EventRing:
+    """An empty ring with room for one event of each actor."""
+    return EventRing(np.zeros(1 << actors.bit_length(), EVENT), np.zeros(2, np.int64))
+
 
 @inlined
-def put(simulation, time, actor):
-    """Add an event after all events of the same or an earlier time."""
-    events = simulation.events
+def put(ring, time, actor):
+    """Add an event to a sorted ring, after all events of the same or an earlier time."""
+    events, ends = ring.events, ring.ends
     mask = events.size - 1
-    first = simulation.ends[0]
-    place = simulation.ends[1]
-    simulation.ends[1] = place + 1
+    first, place = ends[0], ends[1]
+    ends[1] = place + 1
     while place > first and events[(place - 1) & mask].time > time:
         events[place & mask].time = events[(place - 1) & mask].time
         events[place & mask].actor = events[(place - 1) & mask].actor
@@ -28,16 +48,22 @@ def put(simulation, time, actor):
 
 
 @inlined
-def next_time(simulation):
+def next_time(ring):
     """Time of the earliest event, NEVER if there is none."""
-    if simulation.ends[0] == simulation.ends[1]:
+    if ring.ends[0] == ring.ends[1]:
         return NEVER
-    return simulation.events[simulation.ends[0] & (simulation.events.size - 1)].time
+    return ring.events[ring.ends[0] & (ring.events.size - 1)].time
 
 
 @inlined
-def take(simulation):
+def next_actor(ring):
+    """Actor of the earliest event, of which there must be one."""
+    return ring.events[ring.ends[0] & (ring.events.size - 1)].actor
+
+
+@inlined
+def take(ring):
     """Remove the earliest event and return its actor; its time is that of `next_time` just before."""
-    first = simulation.ends[0]
-    simulation.ends[0] = first + 1
-    return simulation.events[first & (simulation.events.size - 1)].actor
+    actor = next_actor(ring)
+    ring.ends[0] += 1
+    return actor

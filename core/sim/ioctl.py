@@ -12,7 +12,7 @@ from core.mmu.collapse import collapse_table, zap_small_leaves
 from core.mmu.dirty_log import count_reported, set_all_dirty
 from core.mmu.protect import protect_leaf, protect_word, take_dirty_word
 from core.mmu.split import CHILDREN, split_down_to
-from core.mmu.walk import entry_index, first_page, leaf_level
+from core.mmu.walk import entry_index, leaf_level
 from core.sim.event_queue import NEVER
 from core.sim.guest import DONE
 from core.sim.state import ACQUIRE, CLEAR, DISABLE, ENABLE, GET, RUN
@@ -185,9 +185,8 @@ def _protect_unit(machine, costs, memory, counters, first, end):
         page = machine.first + first
         level = leaf_level(memory, machine, space, page)
         if level > 1:
-            changed += protect_leaf(memory, machine, counters, entry_index(machine, space, page, level), level)
-            if not machine.rmap and page == max(first_page(machine, page, level), machine.first):
-                spent += costs.walk_entry
+            # one huge leaf costs nothing beside the 512 entries of a table
+            protect_leaf(memory, machine, counters, entry_index(machine, space, page, level), level)
         elif memory.sptes[entry_index(machine, space, page, 2)]:
             start = entry_index(machine, space, page, 1)
             for index in range(start, start + end - first):

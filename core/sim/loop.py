@@ -12,7 +12,7 @@ from core.mmu.fault import handle_fault
 from core.sim.event_queue import NEVER, next_time, put, take
 from core.sim.guest import DONE, complete_access, run_guest
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
-from core.sim.state import ACQUIRE, HOLD, RELEASE, RUN
+from core.sim.state import ACQUIRE, HOLD, RELEASE, RESUME, RUN
 
 
 @kernel
@@ -22,29 +22,45 @@ def run_phase(machine, costs, memory, simulation, phase):
         _start_pass(machine, costs, simulation, phase)
     if phase.ioctl:
         start_ioctl(simulation)
-        put(simulation, 0, machine.vcpus)
+        put(simulation.queue, 0, machine.vcpus)
     last = 0
     while True:
-        granted = _next_grant(machine, simulation)
-        time = next_time(simulation)
-        if granted == NEVER and time == NEVER:
-            break
-        is_grant = granted <= time
-        actor = _take_waiter(simulation) if is_grant else take(simulation)
-        time = min(granted, time)
+        granted, at_line, time = _next_grant(simulation), next_time(simulation.line), next_time(simulation.queue)
+        is_grant = granted <= min(at_line, time)
+        if is_grant:
+            time = granted
+            if time == NEVER:
+                break
+            actor = take(simulation.waiters)
+        elif at_line <= time:
+            time = at_line
+            actor = take(simulation.line)
+        else:
+            actor = take(simulation.queue)
         if actor == machine.vcpus:
             last = _ioctl_event(machine, costs, memory, simulation, phase, time, is_grant)
             continue
         vcpu = simulation.vcpus[actor]
+        in_section = is_grant or vcpu.event == HOLD
         resumed = NEVER  # when the guest goes on, if it does
-        if is_grant or vcpu.event == HOLD:
-            in_section = True
-        elif vcpu.event == ACQUIRE:
-            in_section = _acquire(machine, costs, simulation, phase, actor, time)
-            time = max(time, simulation.lock.write_free)
-        else:
-            in_section = False
-            resumed = time if vcpu.event == RUN else _resolve(costs, simulation, vcpu, phase, machine, time)
+        if vcpu.event == RUN:
+            resumed = time
+        elif vcpu.event == RESUME:
+            resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
+        elif vcpu.event == RELEASE:
+            vcpu.event = RESUME
+            _move_line(costs, simulation, actor, time)
+        elif vcpu.event == ACQUIRE and not is_grant:
+            vcpu.asked = time
+            if not machine.rmap:
+                simulation.counters.lock_acquisitions += 1
+                vcpu.event = HOLD
+                _move_line(costs, simulation, actor, time)
+            elif machine.private and not phase.ioctl:
+                in_section = True
+                time = max(time, simulation.lock.write_free)
+            else:
+                put(simulation.waiters, time, actor)
         if in_section:
             write = vcpu.write != 0
             hold = handle_fault(
@@ -57,34 +73,14 @@ def run_phase(machine, costs, memory, simulation, phase):
                 resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
             else:
                 vcpu.event = RELEASE
-                put(simulation, time + hold, actor)
+                put(simulation.queue, time + hold, actor)
         if resumed != NEVER:
-            horizon = min(next_time(simulation), _next_grant(machine, simulation))
-            due = run_guest(machine, costs, memory, simulation, phase, actor, resumed, horizon)
+            due = run_guest(machine, costs, memory, simulation, phase, actor, resumed, _horizon(simulation))
             if due != DONE:
-                put(simulation, due, actor)
+                put(simulation.queue, due, actor)
     for actor in range(machine.vcpus if phase.guest else 0):
         last = max(last, simulation.vcpus[actor].finish)
     return last
-
-
-@inlined
-def _acquire(machine, costs, simulation, phase, actor, time):
-    """A vCPU reaches for the lock; say whether its critical section can be settled at once.
-
-    So it can where the lock is taken for write, serves in order of arrival, and nobody else looks at the pages.
-    """
-    vcpu = simulation.vcpus[actor]
-    vcpu.asked = time
-    if machine.rmap:
-        if machine.private and not phase.ioctl:
-            return True
-        _add_waiter(simulation, actor)
-        return False
-    simulation.counters.lock_acquisitions += 1
-    vcpu.event = HOLD
-    put(simulation, _move_line(costs, simulation, time), actor)
-    return False
 
 
 @inlined
@@ -98,9 +94,25 @@ def _count_write_lock(costs, simulation, vcpu, granted):
 
 
 @inlined
-def _resolve(costs, simulation, vcpu, phase, machine, time):
-    """A reader gives the lock back, and its access goes through; return when the guest goes on."""
-    return complete_access(machine, costs, simulation, phase, vcpu, _move_line(costs, simulation, time))
+def _move_line(costs, simulation, actor, time):
+    """A reader's atomic on the lock's cache line, which serves one CPU at a time."""
+    done = max(time, simulation.lock.line_free) + costs.line
+    simulation.lock.line_free = done
+    simulation.times.lock_wait += done - time
+    put(simulation.line, done, actor)
+
+
+@inlined
+def _next_grant(simulation):
+    """When the longest waiting actor gets the lock; NEVER if nobody waits."""
+    asked = next_time(simulation.waiters)
+    return asked if asked == NEVER else max(asked, simulation.lock.write_free)
+
+
+@inlined
+def _horizon(simulation):
+    """When anybody does something next."""
+    return min(next_time(simulation.queue), next_time(simulation.line), _next_grant(simulation))
 
 
 @kernel
@@ -110,13 +122,12 @@ def _ioctl_event(machine, costs, memory, simulation, phase, time, is_grant):
         time = grant_to_ioctl(costs, simulation, time)
     elif simulation.ioctl.event == ACQUIRE:
         simulation.ioctl.asked = time
-        _add_waiter(simulation, machine.vcpus)
+        put(simulation.waiters, time, machine.vcpus)
         return time
-    horizon = min(next_time(simulation), _next_grant(machine, simulation))
-    due = run_ioctl(machine, costs, memory, simulation, phase, time, horizon)
+    due = run_ioctl(machine, costs, memory, simulation, phase, time, _horizon(simulation))
     if due == DONE:
         return simulation.ioctl.finish
-    put(simulation, due, machine.vcpus)
+    put(simulation.queue, due, machine.vcpus)
     return due
 
 
@@ -133,39 +144,4 @@ def _start_pass(machine, costs, simulation, phase):
         state.space = 0 if phase.all_spaces else vcpu % machine.spaces
         state.last_space = machine.spaces - 1 if phase.all_spaces else state.space
         state.event = RUN
-        put(simulation, start, vcpu)
-
-
-@inlined
-def _move_line(costs, simulation, time):
-    """A reader's atomic on the lock's cache line, which serves one CPU at a time; return when it is done."""
-    done = max(time, simulation.lock.line_free) + costs.line
-    simulation.lock.line_free = done
-    simulation.times.lock_wait += done - time
-    return done
-
-
-@inlined
-def _next_grant(machine, simulation):
-    """When the longest waiting actor gets the lock; NEVER if nobody waits."""
-    lock = simulation.lock
-    if lock.first_waiter == lock.end_waiter:
-        return NEVER
-    actor = simulation.waiters[lock.first_waiter & (simulation.waiters.size - 1)]
-    asked = simulation.ioctl.asked if actor == machine.vcpus else simulation.vcpus[actor].asked
-    return max(asked, lock.write_free)
-
-
-@inlined
-def _add_waiter(simulation, actor):
-    lock = simulation.lock
-    simulation.waiters[lock.end_waiter & (simulation.waiters.size - 1)] = actor
-    lock.end_waiter += 1
-
-
-@inlined
-def _take_waiter(simulation):
-    lock = simulation.lock
-    actor = simulation.waiters[lock.first_waiter & (simulation.waiters.size - 1)]
-    lock.first_waiter += 1
-    return actor
+        put(simulation.queue, start, vcpu)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from core.counters import COUNTERS
 from core.records import Integers, Record, layout, new_record
+from core.sim.event_queue import EventRing, new_ring
 from core.sim.stalls import BUCKETS
 
 # What the ioctl thread does in a phase.
@@ -31,6 +32,7 @@ RUN = 0  # go on with the guest's accesses
 ACQUIRE = 1  # reach for mmu_lock
 HOLD = 2  # a reader has the lock: handle the fault
 RELEASE = 3  # a reader gives the lock back
+RESUME = 4  # it has, and its access goes through
 
 VCPU: Final = layout(
     [
@@ -68,16 +70,12 @@ LOCK: Final = layout(
     [
         "write_free",  # when the last writer is done
         "line_free",  # when the lock's cache line can move to the next CPU
-        "first_waiter",  # the waiting actors are a ring, in order of arrival
-        "end_waiter",
     ]
 )
 """mmu_lock."""
 
 TIMES: Final = layout(["guest", "exit", "lock_wait", "lock_hold", "other", "longest_stall"])
 """Where time went, in picoseconds, all actors added up."""
-
-EVENT: Final = layout(["time", "actor"])
 
 
 class Simulation(NamedTuple):
@@ -86,9 +84,9 @@ class Simulation(NamedTuple):
     vcpus: npt.NDArray[Any]  # one VCPU each
     ioctl: Record
     lock: Record
-    events: npt.NDArray[Any]  # ring of EVENTs, sorted; see sim.event_queue
-    ends: Integers  # events taken and put so far
-    waiters: Integers  # ring of actors that wait for the lock
+    queue: EventRing  # what the actors do next
+    line: EventRing  # readers that wait for the lock's cache line, with the time they are done with it
+    waiters: EventRing  # actors that wait for the lock itself, with the time they asked for it
     counters: Record
     times: Record
     stalls: Integers  # histogram, see sim.stalls
@@ -98,14 +96,14 @@ def new_simulation(machine: Record) -> Simulation:
     """A simulation of `machine` at time 0, before its first phase."""
     vcpus = np.zeros(machine.vcpus, VCPU)
     vcpus["draw"] = machine.seed + np.arange(machine.vcpus)
-    room = 1 << int(machine.vcpus + 1).bit_length()
+    actors = int(machine.vcpus) + 1  # the last is the ioctl thread
     return Simulation(
         vcpus=vcpus,
         ioctl=new_record(IOCTL),
         lock=new_record(LOCK),
-        events=np.zeros(room, EVENT),
-        ends=np.zeros(2, np.int64),
-        waiters=np.zeros(room, np.int64),
+        queue=new_ring(actors),
+        line=new_ring(actors),
+        waiters=new_ring(actors),
         counters=new_record(COUNTERS),
         times=new_record(TIMES),
         stalls=np.zeros(BUCKETS, np.int64),

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+import core.profile
 from core.config import make_config
 from core.costs import COSTS, costs_of
 from core.errors import ProfileError
 from core.profile import PARAMETERS, built_in_profiles, load_profile, profile_of
 
+BUILT_IN = Path(core.profile.__file__).parent / "profiles" / "cascade-lake-2022.toml"
 VALUES = dict(load_profile("cascade-lake-2022").values)
 
 
@@ -27,12 +29,32 @@ def test_a_profile_is_identified_by_its_values_and_not_by_its_name() -> None:
 
 def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
-    sections: dict[str, list[str]] = {}
-    for parameter, value in VALUES.items():
-        section, name = parameter.split(".")
-        sections.setdefault(section, []).append(f"{name} = {value}")
-    own.write_text("\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in sections.items()))
+    own.write_text(BUILT_IN.read_text())
     assert load_profile(str(own)).digest == load_profile("cascade-lake-2022").digest
+
+
+def test_a_profile_without_its_fit_has_the_same_costs_and_no_uncertainty(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(BUILT_IN.read_text().split("[fit]")[0])
+    assert dict(load_profile(str(own)).values) == VALUES
+    assert load_profile(str(own)).uncertainty is None
+    assert load_profile(str(own)).digest != load_profile("cascade-lake-2022").digest
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        ('parameters = ["guest.read_ns"]', "'log_covariance'"),
+        ('parameters = ["guest.read_ns"]\nlog_covariance = [[1, 2]]\nscatter_pass = 1\nscatter_ioctl = 1', "belong"),
+        ('parameters = ["read"]\nlog_covariance = [[1]]\nscatter_pass = 1\nscatter_ioctl = 1', "belong together"),
+    ],
+)
+def test_a_broken_fit_is_named(fit: str, message: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(BUILT_IN.read_text().split("[fit]")[0] + f"[fit]\n{fit}\n")
+    with pytest.raises(ProfileError, match=r"own.toml: \[fit\]: .*calibrate") as error:
+        load_profile(str(own))
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +80,8 @@ def test_an_unknown_profile_names_those_there_are() -> None:
 
 def test_costs_are_whole_picoseconds_that_grow_with_contention() -> None:
     few = costs_of(make_config({"mmu": "shadow", "vcpus": 2}), load_profile("cascade-lake-2022"))
-    many = costs_of(make_config({"mmu": "shadow", "vcpus": 64}), load_profile("cascade-lake-2022"))
+    many = costs_of(make_config({"mmu": "shadow", "vcpus": 33}), load_profile("cascade-lake-2022"))
     assert few.dtype == COSTS
     assert few.hand_over < many.hand_over
-    assert few.scan_head < many.scan_head  # the metadata of 64 GiB lies on two nodes
+    assert few.scan_head < many.scan_head  # the metadata of 33 GiB lies on two nodes
     assert few.fault_outside == many.fault_outside

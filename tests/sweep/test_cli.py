@@ -13,7 +13,7 @@ import pytest
 from sweep.cli import exit_code
 
 REPOSITORY = Path(__file__).parents[2]
-COMMANDS = ("run", "status", "query", "table", "explain")
+COMMANDS = ("run", "status", "query", "table", "explain", "validate", "calibrate", "import")
 SMALL = 'name = "small"\n[fixed]\nmem_per_vcpu = "2MiB"\n[[grid]]\nsplit = ["lazy", "eager"]\nvcpus = [1, 2]\n'
 
 
@@ -52,7 +52,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert exit_code([command, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     example = next(number for number, line in enumerate(lines) if line.strip() == "Example:")
-    assert lines[example + 1].strip().startswith(f"splitsweep {command} ")
+    assert lines[example + 1].strip().startswith(f"splitsweep {command}")
 
 
 def test_help_imports_nothing_heavy() -> None:

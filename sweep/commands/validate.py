@@ -1,0 +1,97 @@
+"""`splitsweep validate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from core.config import Config
+
+if TYPE_CHECKING:
+    from core.profile import Profile
+    from sweep.measurements import Measured
+
+DEFAULT_PROFILE: Final = Config().profile
+
+
+def validate(
+    profile: Annotated[
+        str, typer.Option(metavar="P", help="A profile that comes with splitsweep, or a TOML file.")
+    ] = DEFAULT_PROFILE,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Own measurements instead of the published ones: a CSV file or a dataset."),
+    ] = None,
+    cross_validate: Annotated[
+        bool,
+        typer.Option("--cross-validate", help="Predict each table, and each vCPU count, from a fit to the others too."),
+    ] = False,
+    form: Annotated[str, typer.Option("--format", help="lkml, markdown or csv.")] = "lkml",
+) -> None:
+    """Print every measured timing beside its prediction, with errors, intervals and summaries.
+
+    The measurements are the published ones, at full size: half a minute on two CPUs. --cross-validate adds what counts
+    for machines that nobody has measured: errors at data that the profile was not fitted to. It takes minutes.
+
+    \b
+    Example:
+      splitsweep validate
+      splitsweep validate --profile mine.toml --against measured.csv --cross-validate
+    """
+    from core.profile import load_profile
+    from sweep.measurements import published_as_measured, read_measurements
+    from sweep.progress import shown_progress
+    from sweep.validation import configs_to_run, predictions, run_all, with_profile
+    from sweep.validation_text import check_form, csv_header, csv_lines, validation_text
+
+    check_form(form)
+    base = load_profile(profile)
+    measured = published_as_measured() if against is None else read_measurements(against)
+    timings = with_profile(measured, profile)
+    configs = configs_to_run(timings)
+    with shown_progress(len(configs)) as report:
+        found = predictions(timings, run_all(configs, report))
+    if form == "csv":
+        _print_lines([csv_header(found), *csv_lines(found)])
+    else:
+        _print_lines(validation_text(found, form, published=against is None))
+    if cross_validate:
+        _print_cross_validation(timings, base, form)
+
+
+def _print_cross_validation(timings: Sequence[Measured], base: Profile, form: str) -> None:
+    """How well fits to some of the timings predict the others: without each table, then without each vCPU count."""
+    from sweep.validation import table_group, vcpu_group
+
+    _print_held_out("table", timings, base, table_group, form)
+    by_vcpus = sorted(timings, key=lambda timing: timing.config.vcpus)
+    _print_held_out("vCPU count", by_vcpus, base, vcpu_group, form)
+
+
+def _print_held_out(
+    what: str, timings: Sequence[Measured], base: Profile, group_of: Callable[[Measured], str], form: str
+) -> None:
+    """Leave out one group of timings at a time; groups are printed in the order of `timings`."""
+    from sweep.fit import cross_validate
+    from sweep.validation import held_out
+    from sweep.validation_text import csv_lines, summary_text
+
+    groups = list(dict.fromkeys(map(group_of, timings)))
+    if len(groups) == 1:
+        print(f"cross-validation: no {what} to leave out, all is {groups[0]}", file=sys.stderr)
+        return
+    print(f"cross-validation: {len(groups)} fits, each without one {what}; this takes minutes", file=sys.stderr)
+    found = held_out(cross_validate(timings, base, group_of), groups)
+    if form == "csv":
+        _print_lines(csv_lines([prediction for group in found.values() for prediction in group], left_out=what))
+        return
+    title = f"Cross-validation: each {what} predicted by a profile fitted without it"
+    _print_lines(["", *summary_text(title, "Left out", found, form)])
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)  # what follows may take minutes

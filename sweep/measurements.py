@@ -1,0 +1,201 @@
+"""Measured timings, whatever they come from: what a profile is fitted to and predictions are held against.
+
+They are published ones, or a user's own: a CSV in the form of results/published/published.csv, or a dataset, be it
+imported (`splitsweep import`) or simulated.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.config import FIELDS, Config, make_config, parse_field
+from core.errors import ConfigError
+from core.sizes import parse_size
+from sweep.errors import SweepError
+from sweep.published import PUBLISHED_COLUMNS, Measurement, published_measurements
+
+CSV_FIELDS: Final = ("mmu", "split", "vcpus", "backing", "write_percent", "initially_all_set")
+CSV_COLUMNS: Final = ("source", *CSV_FIELDS, "mem_per_vcpu_gib", "metric", "iteration", "seconds")
+CSV_FURTHER: Final = tuple(name for name in FIELDS if name not in (*CSV_FIELDS, "mem_per_vcpu", "engine", "profile"))
+
+ITERATED_PHASES: Final = ("dirty", "get", "clear")
+PHASES: Final = ("populate", "enable", *ITERATED_PHASES, "disable", "after_disable")
+
+
+class MeasurementError(SweepError):
+    """Measurements that cannot be read. The message names the file, the line and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One timing: `seconds` of a phase of a config, and the name of the table it belongs to."""
+
+    config: Config
+    phase: str
+    iteration: int | None
+    seconds: float
+    table: str
+
+
+def published_as_measured() -> tuple[Measured, ...]:
+    """The published timings; a table is what one publication measured of one phase on one kind of machine."""
+    return tuple(measured_of(measurement) for measurement in published_measurements())
+
+
+def measured_of(measurement: Measurement) -> Measured:
+    """A published timing with its config, which has as many iterations as the phase needs."""
+    stated = {name: getattr(measurement, name) for name in PUBLISHED_COLUMNS[1:8]}
+    config = make_config(stated | {"iterations": measurement.iteration or 1})
+    return _measured(config, measurement.phase, measurement.iteration, measurement.seconds, measurement.source)
+
+
+def longest_configs(measured: Iterable[Measured]) -> dict[Config, Config]:
+    """For each measured config the one with the most iterations of its kind: one run serves them all."""
+    longest: dict[Config, Config] = {}
+    for timing in measured:
+        kind = dataclasses.replace(timing.config, iterations=1)
+        if kind not in longest or longest[kind].iterations < timing.config.iterations:
+            longest[kind] = timing.config
+    return {timing.config: longest[dataclasses.replace(timing.config, iterations=1)] for timing in measured}
+
+
+def read_measurements(location: str) -> tuple[Measured, ...]:
+    """The timings at `location`, a CSV file or a dataset (folder or URI); of repeats, the median.
+
+    Raises MeasurementError, or another SweepError where a dataset cannot be opened.
+    """
+    if "://" not in location:
+        path = Path(location).expanduser()
+        if not path.exists():
+            raise MeasurementError(
+                f"{location}: no such file or folder; allowed: a CSV like published.csv, or a dataset"
+            )
+        if not path.is_dir():
+            return _without_repeats(_read_csv(path, location))
+    return _without_repeats(_read_dataset(location))
+
+
+def _measured(config: Config, phase: str, iteration: int | None, seconds: float, source: str) -> Measured:
+    number = f" {iteration}" if iteration else ""
+    writes = "" if config.write_percent == 100 else f", {config.write_percent}% writes"
+    return Measured(config, phase, iteration, seconds, table=f"{source}: {config.mmu}, {phase}{number}{writes}")
+
+
+def _without_repeats(measured: Iterable[Measured]) -> tuple[Measured, ...]:
+    """One timing for each phase of a config, the median of its repeats, where the first of them stood."""
+    repeats: dict[Measured, list[float]] = {}
+    for timing in measured:
+        config = dataclasses.replace(timing.config, repeat=0)
+        repeats.setdefault(dataclasses.replace(timing, config=config, seconds=0.0), []).append(timing.seconds)
+    return tuple(dataclasses.replace(timing, seconds=statistics.median(found)) for timing, found in repeats.items())
+
+
+def _read_csv(path: Path, location: str) -> Iterator[Measured]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise MeasurementError(f"{location}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise MeasurementError(f"{location}: is no text; allowed: a CSV like published.csv, or a dataset") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    lines = 0
+    try:
+        _check_header(reader.fieldnames or ())
+        for line in reader:
+            lines += 1
+            yield _measured_of_line(line)
+    except (MeasurementError, ConfigError, csv.Error) as error:
+        raise MeasurementError(f"{location}:{max(reader.reader.line_num, 1)}: {error}") from None
+    if not lines:
+        raise MeasurementError(f"{location}: holds no measurement; add a line for each below the header")
+
+
+def _check_header(names: Iterable[str]) -> None:
+    listed = list(names)
+    missing = [name for name in CSV_COLUMNS if name not in listed]
+    if len(missing) == len(CSV_COLUMNS):
+        raise MeasurementError(
+            f"not a CSV of measurements; allowed: the columns {', '.join(CSV_COLUMNS)} "
+            "(what dirty_log_perf_test prints goes through `splitsweep import`)"
+        )
+    if missing:
+        raise MeasurementError(f"{missing[0]}: the column is missing; needed: {', '.join(CSV_COLUMNS)}")
+    for name in listed:
+        if name not in (*CSV_COLUMNS, *CSV_FURTHER):
+            raise MeasurementError(f"{name}: no such column; allowed besides those needed: {', '.join(CSV_FURTHER)}")
+        if listed.count(name) > 1:
+            raise MeasurementError(f"{name}: the column is there twice; name each once")
+
+
+def _measured_of_line(line: Mapping[str | None, str | None]) -> Measured:
+    if None in line or None in line.values():
+        raise MeasurementError("the line has more or fewer cells than the header; give it as many")
+    cells = {name: text.strip() for name, text in line.items() if name is not None and text is not None}
+    phase = cells["metric"]
+    iteration = _iteration(phase, cells["iteration"])
+    stated = {name: parse_field(name, cells[name]) for name in CSV_FIELDS}
+    stated |= {name: parse_field(name, cells[name]) for name in CSV_FURTHER if cells.get(name)}
+    stated["mem_per_vcpu"] = _gib(cells["mem_per_vcpu_gib"])
+    config = make_config({"iterations": iteration or 1} | stated)
+    if iteration and iteration > config.iterations:
+        raise MeasurementError(f"iteration: {iteration} is beyond the run's iterations, {config.iterations}")
+    return _measured(config, phase, iteration, _seconds(cells["seconds"]), cells["source"])
+
+
+def _iteration(phase: str, text: str) -> int | None:
+    if phase not in PHASES:
+        raise MeasurementError(f"metric: {phase!r} is not allowed; allowed: {', '.join(PHASES)}")
+    if phase not in ITERATED_PHASES:
+        if text:
+            raise MeasurementError(f"iteration: {phase} runs once; leave the cell empty")
+        return None
+    iteration = parse_field("iterations", text) if text.isdecimal() else 0
+    if not isinstance(iteration, int) or iteration < 1:
+        raise MeasurementError(f"iteration: {text!r} is not allowed for {phase}; allowed: 1, 2, ...")
+    return iteration
+
+
+def _gib(text: str) -> int:
+    try:
+        return parse_size(text + "GiB")
+    except ValueError:
+        raise MeasurementError(f"mem_per_vcpu_gib: {text!r} is not a number of GiB; write it like 1 or 0.5") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise MeasurementError(f"seconds: {text!r} is not allowed; allowed: a number above 0, like 0.310786549")
+    return seconds
+
+
+def _read_dataset(location: str) -> Iterator[Measured]:
+    """The phases that took any time: those measured on hosts, or in a dataset without such those of the one profile."""
+    from sweep.dataset import open_dataset
+    from sweep.query import select
+
+    names = [name for name in FIELDS if name not in ("engine", "profile")]
+    columns = ", ".join(("engine = 'kvm' AS measured", "engine", "profile", *names, "phase", "iteration", "seconds"))
+    with open_dataset(location) as dataset:
+        rows = select(dataset, f"SELECT {columns} FROM phases WHERE seconds > 0 ORDER BY ALL").to_pylist()
+    rows = [row for row in rows if row["measured"]] or rows
+    if not rows:
+        raise MeasurementError(f"{location}: no phase there has a time; allowed: a dataset with finished configs")
+    if not rows[0]["measured"] and len({(row["engine"], row["profile"]) for row in rows}) > 1:
+        raise MeasurementError(
+            f"{location}: holds predictions of several profiles; allowed: those of one, or measurements"
+        )
+    for row in rows:
+        config = make_config({name: row[name] for name in names})
+        yield _measured(config, row["phase"], row["iteration"], row["seconds"], location)

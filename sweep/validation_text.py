@@ -1,0 +1,151 @@
+"""A validation as text: the tables in the layout of `table --published`, what the intervals missed, and summaries.
+
+csv is for spreadsheets and plots: one line per timing with all its numbers and no summary; the lines of a
+cross-validation follow, and their column `left_out` says what the profile was fitted without.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from core.config import FIELDS
+from sweep.errors import QueryError
+from sweep.published import PUBLISHED_COLUMNS
+from sweep.query import markdown_line
+from sweep.table_text import FORMATS, number_text, tables_text
+from sweep.tables import value_order
+from sweep.validation import (
+    Prediction,
+    Summary,
+    ValidationTable,
+    by_table,
+    summary,
+    validation_tables,
+    varying_fields,
+)
+from sweep.values import value_word
+
+SUMMARY_TITLES: Final = ("values", "median error", "90th percentile", "worst", "inside 90% interval")
+
+CSV_NUMBERS: Final = ("predicted", "seconds_lo", "seconds_hi", "measured", "error_percent")
+
+
+def check_form(form: str) -> None:
+    """Raise QueryError for a format that does not exist, before anything runs for minutes."""
+    if form not in FORMATS:
+        raise QueryError(f"--format: {form!r} is not allowed; allowed: {', '.join(FORMATS)}")
+
+
+def validation_text(found: Sequence[Prediction], form: str, published: bool) -> Iterator[str]:
+    """The lines of the tables and of the summary by table; `published` says where the timings come from."""
+    timings = f"{len(found)} {'published' if published else 'measured'} {'time' if len(found) == 1 else 'times'}"
+    title = f"Profile {found[0].measured.config.profile} against {timings}"
+    yield from (f"# {title}" if form == "markdown" else title, "")
+    name = ""
+    for table in validation_tables(found):
+        if table.name != name:
+            name = table.name
+            yield from (f"## {name}" if form == "markdown" else name, "")
+        yield from _table_lines(table, form, published)
+        yield ""
+    yield from summary_text("Summary", "Table", by_table(found), form)
+
+
+def summary_text(title: str, groups_title: str, groups: Mapping[str, Sequence[Prediction]], form: str) -> Iterator[str]:
+    """A line for each group of predictions, and one for all of them."""
+    everything = [prediction for group in groups.values() for prediction in group]
+    summaries = [summary(name, group) for name, group in groups.items()]
+    lines = [[groups_title, *SUMMARY_TITLES], *map(_summary_cells, [*summaries, summary("All", everything)])]
+    if form == "markdown":
+        yield from (
+            f"## {title}",
+            "",
+            markdown_line(lines[0]),
+            markdown_line([":---", *["---:"] * len(SUMMARY_TITLES)]),
+        )
+        yield from map(markdown_line, lines[1:])
+        return
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width for width in widths]
+    yield from (title, "")
+    for name, *cells in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
+        padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        yield f"{name:{widths[0]}} | {' | '.join(padded)} |"
+
+
+def csv_header(found: Sequence[Prediction]) -> str:
+    """The first line of the csv; its config fields are those of the publications and any other that varies."""
+    return _csv_line(["left_out", "table", "phase", "iteration", *_csv_fields(found), *CSV_NUMBERS])
+
+
+def csv_lines(found: Sequence[Prediction], left_out: str = "") -> Iterator[str]:
+    """One line for each prediction; `found` has the same timings as those of the header."""
+    names = _csv_fields(found)
+    for prediction in found:
+        timing = prediction.measured
+        fields = (value_word(name, getattr(timing.config, name)) for name in names)
+        numbers = (prediction.seconds, prediction.low, prediction.high, timing.seconds, prediction.error_percent)
+        yield _csv_line([left_out, timing.table, timing.phase, timing.iteration, *fields, *numbers])
+
+
+def _table_lines(table: ValidationTable, form: str, published: bool) -> Iterator[str]:
+    """One table with its notes."""
+    lines = list(tables_text([table.table], form))[:-1]  # without the empty line at the end
+    yield from lines if published else map(_said_measured, lines)
+    note = _interval_note(table)
+    if note:
+        if form == "markdown":
+            yield ""
+        yield note
+
+
+def _said_measured(line: str) -> str:
+    """The word for timings that nobody has published; as long as the other one, so that columns stay aligned."""
+    return line.replace("published value", "measured value").replace("published", " measured")
+
+
+def _interval_note(table: ValidationTable) -> str:
+    """How many values lie inside their intervals, and which do not, in the order of the table."""
+    intervals = [prediction for prediction in table.predictions if prediction.inside is not None]
+    if not intervals:
+        return ""
+    rows, splits = value_order(table.table.rows), value_order("split")
+    outside = sorted(
+        (prediction for prediction in intervals if not prediction.inside),
+        key=lambda prediction: (
+            splits(prediction.measured.config.split),
+            rows(getattr(prediction.measured.config, table.table.rows)),
+        ),
+    )
+    note = f"Intervals: {len(intervals) - len(outside)} of {len(intervals)} values inside the 90% interval"
+    if not outside:
+        return note
+    return f"{note}; outside: {', '.join(_outside_text(table.table.rows, prediction) for prediction in outside)}"
+
+
+def _outside_text(rows: str, prediction: Prediction) -> str:
+    config = prediction.measured.config
+    interval = f"{number_text(prediction.low, 'seconds')} to {number_text(prediction.high, 'seconds')}"
+    return f"{rows}={value_word(rows, getattr(config, rows))} split={config.split} ({interval})"
+
+
+def _summary_cells(found: Summary) -> list[str]:
+    errors = [f"{error:.1f}%" for error in (found.median, found.p90, found.worst)]
+    inside = "-"
+    if found.intervals:
+        inside = f"{found.inside} of {found.intervals} ({found.inside / found.intervals:.0%})"
+    return [found.name, str(found.values), *errors, inside]
+
+
+def _csv_fields(found: Iterable[Prediction]) -> list[str]:
+    varying = varying_fields(found)
+    return [name for name in FIELDS if name in PUBLISHED_COLUMNS or name in varying]
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
