@@ -19,8 +19,8 @@ def profile_text(fit: Fit, heading: str) -> str:
 
 def _lines(fit: Fit, heading: str) -> Iterator[str]:
     yield f"# {heading}"
-    yield "# Nanoseconds unless a name says otherwise. [fit +-x%]: fitted, with its relative standard error; (weak): the"
-    yield "# data hardly determine it. [assumed]: not fitted; docs/model.md says where it comes from."
+    yield "# Nanoseconds unless a name says otherwise. [fit +-x%]: fitted, with its relative standard error; (weak):"
+    yield "# the data hardly determine it. [assumed]: not fitted; docs/model.md says where it comes from."
     for section, parameters in groupby(PARAMETERS, key=lambda parameter: parameter.split(".")[0]):
         yield ""
         yield f"[{section}]"
@@ -30,8 +30,8 @@ def _lines(fit: Fit, heading: str) -> Iterator[str]:
     uncertainty = fit.profile.uncertainty
     assert uncertainty is not None  # every fit has one
     yield ""
-    yield "# What the 90% intervals are made from: the scatter of the measurements around the fit, and the covariance of"
-    yield "# the parameters' logarithms, in the order of the list."
+    yield "# What the 90% intervals are made from: the scatter of the measurements around the fit, and the"
+    yield "# covariance of the parameters' logarithms, in the order of the list."
     yield "[fit]"
     yield f"scatter_pass = {uncertainty.scatter_pass:.4f}"
     yield f"scatter_ioctl = {uncertainty.scatter_ioctl:.4f}"
