@@ -18,20 +18,16 @@ batch that kills its process.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
-import tempfile
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from cluster.attempt import Crashed, Function, Raised, run_one
 from cluster.session import Session
 
 if TYPE_CHECKING:
@@ -39,9 +35,6 @@ if TYPE_CHECKING:
 
 B = TypeVar("B")
 R = TypeVar("R")
-
-IN_FLIGHT_PER_CPU: Final = 2
-"""One that runs and one that waits beside it: a worker never idles while its next batch travels."""
 
 GRACE_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.2
@@ -74,17 +67,6 @@ class Interrupted:
 
 
 Event = Done[B, R] | Failed[B] | Interrupted
-Function = Callable[[B, int], R]
-"""What is mapped: called with a batch and the number of the attempt, from 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """An exception on its way to the driver, as text: not every exception survives pickling."""
-
-    error_type: str
-    error: str
-    details: str
 
 
 def fan_out(
@@ -155,46 +137,11 @@ def _fill(tasks: RayTasks[B, R], fresh: Iterator[B], again: deque[tuple[B, int]]
             tasks.submit(*again.popleft())
 
 
-@dataclass(frozen=True, slots=True)
-class Crashed:
-    """The worker process died; `error` is what Ray says about it."""
-
-    error_type: str
-    error: str
-    details: str
-
-
 def _event(batch: B, answer: R | Raised | Crashed, attempt: int) -> Event[B, R]:
     if isinstance(answer, Raised | Crashed):
         crashed = isinstance(answer, Crashed)
         return Failed(batch, attempt, crashed, answer.error_type, answer.error, answer.details)
     return Done(batch, answer, attempt)
-
-
-def run_one(function: Function[B, R], prepare: Callable[[], None] | None, batch: B, attempt: int) -> R | Raised:
-    """One attempt at one batch, in whatever process this is."""
-    try:
-        if prepare is not None:
-            _prepare_once(prepare)
-        return function(batch, attempt)
-    except Exception as error:
-        message = next((line for line in str(error).splitlines() if line.strip()), "")
-        return Raised(type(error).__name__, message, traceback.format_exc())
-
-
-_prepared: set[str] = set()
-
-
-def _prepare_once(prepare: Callable[[], None]) -> None:
-    """Call `prepare` if this process has not done so yet, while no other process of this machine and user does."""
-    name = f"{prepare.__module__}.{prepare.__qualname__}"  # a name, as each task brings its own copy of the function
-    if name in _prepared:
-        return
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}.lock", flags, 0o600), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-        prepare()
-    _prepared.add(name)
 
 
 @contextmanager

@@ -12,13 +12,16 @@ from typing import Any, Final, Generic, TypeVar
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from cluster.fan_out import IN_FLIGHT_PER_CPU, Crashed, Function, Raised, run_one
+from cluster.attempt import Crashed, Function, Raised, run_one
 from cluster.session import ClusterError, first_line
 
 B = TypeVar("B")
 R = TypeVar("R")
 
 _CRASHES: Final = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
+IN_FLIGHT_PER_CPU: Final = 2
+"""One that runs and one that waits beside it: a worker never idles while its next batch travels."""
+
 _COUNT_CPUS_SECONDS: Final = 5.0
 
 

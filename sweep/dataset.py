@@ -1,7 +1,7 @@
 """A dataset opened for questions: its shards as DuckDB views `runs`, `phases`, `failures` and `published`.
 
 The views read the Parquet shards where they lie, so a query touches only the columns it names: a million phase rows
-answer in tens of milliseconds, while copying them into tables first would take seconds. After a kill the store may
+answer in some hundred milliseconds, while copying them into tables first would take seconds. After a kill the store may
 hold a config in two shards for a while; the views show its newest rows only.
 
 Everything runs under a locked door: once the views exist, SQL reaches the dataset's own folder and no other file, no

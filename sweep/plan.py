@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.config import Config
-from core.run import config_id, estimated_seconds
+from core.identity import config_id
+from core.run import estimated_seconds
 
 BATCH_SECONDS: Final = 0.5
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.config import FIELDS, config_text, make_config
-from core.run import config_id
+from core.identity import config_id
 from sweep.dataset import has_results, local_store, open_views
 from sweep.errors import QueryError, SpecError
 from sweep.spec import Spec, load_spec

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from core.config import Config, config_record
+from core.identity import ENGINE_VERSION, config_id
 from core.kernel_cache import is_warm
 from core.rows import Row
-from core.run import ENGINE_VERSION, config_id, run_config
+from core.run import run_config
 from sweep.errors import SweepError
 from sweep.plan import Batch, Task
 from sweep.store import Store, write_shard

@@ -6,9 +6,9 @@ import numpy as np
 
 from core.config import Config, config_record
 from core.counters import count_columns
+from core.identity import config_id
 from core.records import Integers
 from core.rows import Row
-from core.run import config_id
 from core.sim.stalls import bucket_value
 from core.sim.state import Simulation
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-from cluster.fan_out import IN_FLIGHT_PER_CPU, Done, Event, Failed, Interrupted, fan_out
+from cluster.fan_out import Done, Event, Failed, Interrupted, fan_out
+from cluster.on_ray import IN_FLIGHT_PER_CPU
 from cluster.session import ClusterError, Session, open_session
 
 # Workers need not find the tests.

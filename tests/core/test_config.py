@@ -7,7 +7,7 @@ from hypothesis import given
 
 from core.config import Config, config_notes, config_record, config_text, make_config, parse_field
 from core.errors import ConfigError
-from core.run import config_id
+from core.identity import config_id
 from tests.core.configurations import configurations
 
 

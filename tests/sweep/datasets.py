@@ -7,8 +7,8 @@ from pathlib import Path
 
 import sweep.store
 from core.config import Config, config_record
+from core.identity import config_id
 from core.rows import Row
-from core.run import config_id
 from sweep.store import make_folders, open_store
 
 Numbers = Callable[[Config, str, int | None], dict[str, object]]

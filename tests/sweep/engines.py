@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Event
 
 from core.config import Config, config_record, make_config
+from core.identity import config_id
 from core.rows import Row
-from core.run import config_id
 from sweep.store import Store
 
 RAISES, KILLS, HOLDS = 1_000_001, 1_000_002, 1_000_003

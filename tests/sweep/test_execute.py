@@ -14,7 +14,7 @@ import pytest
 from ray import cloudpickle
 
 from core.config import Config
-from core.run import config_id
+from core.identity import config_id
 from sweep.errors import StoreError, SweepError
 from sweep.execute import Outcome, Progress, execute
 from sweep.plan import BATCH_SECONDS, make_plan

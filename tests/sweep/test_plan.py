@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from core.config import Config, make_config
-from core.run import config_id, estimated_seconds
+from core.identity import config_id
+from core.run import estimated_seconds
 from sweep.plan import BATCH_SECONDS, make_plan, split_batch
 
 GRID = [

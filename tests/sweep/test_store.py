@@ -10,8 +10,8 @@ import pandas
 import pytest
 
 from core.config import Config
+from core.identity import config_id
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Row
-from core.run import config_id
 from sweep import store as store_module
 from sweep.errors import StoreError
 from sweep.store import Store, clear_dataset, finished, open_store, read_spec, shard_names, write_shard, write_spec

@@ -1,0 +1,20 @@
+"""What names a config: a hash of everything that decides its results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+from core.config import Config, config_record
+from core.profile import load_profile
+
+ENGINE_VERSION: Final = "1"
+"""Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
+
+
+def config_id(config: Config) -> str:
+    """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
+    profile = load_profile(config.profile)
+    text = json.dumps([config_record(config), profile.digest, ENGINE_VERSION], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
