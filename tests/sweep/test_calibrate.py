@@ -1,0 +1,59 @@
+"""`splitsweep calibrate` and its way round: import or simulate, fit, use the profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.profile import load_profile
+from sweep.cli import exit_code
+
+TIMINGS = """\
+source,mmu,split,vcpus,mem_per_vcpu_gib,backing,write_percent,initially_all_set,metric,iteration,seconds
+own,legacy_tdp,lazy,1,0.0625,2M,100,false,dirty,1,0.033
+own,legacy_tdp,eager,1,0.0625,2M,100,false,dirty,1,0.0040
+own,legacy_tdp,eager,1,0.0625,2M,100,false,enable,,0.0009
+own,legacy_tdp,lazy,4,0.0625,2M,100,false,dirty,1,0.052
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "own.csv").write_text(TIMINGS)
+    (tmp_path / "spec.toml").write_text('name = "s"\n[fixed]\nmem_per_vcpu = "2MiB"\nprofile = "mine.toml"\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_profile_fitted_to_own_timings_can_be_used_in_a_sweep(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(["calibrate", "own.csv", "-o", "mine.toml"]) == 0
+    printed = capsys.readouterr().out
+    assert "lock.line_ns" in printed
+    assert "not determined by these timings" in printed
+    assert "mine.toml: written" in printed
+    # 16,384 faults in 33 ms are 2 us each, twice what the published host takes
+    assert load_profile("mine.toml")["fault.outside_ns"] > 1.4 * load_profile("cascade-lake-2022")["fault.outside_ns"]
+    assert exit_code(["run", "spec.toml", "--results", "found", "--address", "inline"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["own.csv", "-o", "mine.txt"], "-o mine.txt: a profile is a .toml file"),
+        (["own.csv", "-o", "nowhere/mine.toml"], "there is no folder nowhere"),
+        (["absent.csv", "-o", "mine.toml"], "absent.csv"),
+        (["own.csv", "-o", "mine.toml", "--base", "skylake"], "no profile 'skylake'; allowed: cascade-lake-2022"),
+        (["own.csv"], "Missing option '-o'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_writes_nothing(
+    arguments: list[str], message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(["calibrate", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert not list(workplace.glob("**/mine.*"))
