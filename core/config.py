@@ -139,7 +139,7 @@ def parse_field(name: str, text: str) -> object:
 
 def config_record(config: Config) -> dict[str, Any]:
     """Every field of the config as plain values, in column order; sizes in bytes."""
-    return dataclasses.asdict(config)
+    return {name: getattr(config, name) for name in FIELDS}
 
 
 def config_notes(config: Config) -> list[str]:

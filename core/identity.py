@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import Final
@@ -13,6 +14,7 @@ ENGINE_VERSION: Final = "1"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
 
 
+@functools.lru_cache(maxsize=1024)  # every row of a config asks for it
 def config_id(config: Config) -> str:
     """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
     profile = load_profile(config.profile)

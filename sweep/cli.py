@@ -19,6 +19,7 @@ from core.errors import ConfigError, ProfileError
 from sweep.commands.calibrate import calibrate
 from sweep.commands.explain import explain
 from sweep.commands.import_ import import_
+from sweep.commands.plot import plot
 from sweep.commands.query import query
 from sweep.commands.run import run
 from sweep.commands.status import status
@@ -30,7 +31,7 @@ USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, ClusterError, typer
 """Errors that the user can put right: their message is enough."""
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-for command in (run, status, query, table, explain, validate, calibrate):
+for command in (run, status, query, table, plot, explain, validate, calibrate):
     app.command()(command)
 app.command("import")(import_)  # a word of Python
 

@@ -28,142 +28,127 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
 
     Stops where an access needs the lock (event ACQUIRE), or, where pages are shared, beyond `horizon` (event RUN).
     """
-    state, counters = simulation.vcpus[vcpu], simulation.counters
+    state = simulation.vcpus[vcpu]
     share = machine.pages_per_vcpu if machine.partitioned else machine.pages
     base = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
-    sequential = machine.random_order == 0
-    by_stride = machine.random_writes == 0
-    key = 0 if sequential else order_key(machine.seed, vcpu, phase.pass_number)
-    visit, draw = state.visit, state.draw
-    space = state.space
-    due = DONE
-    region, level, index, table = -1, 0, 0, False
-    entry = 0
+    key = order_key(machine.seed, vcpu, phase.pass_number) if machine.random_order else 0
+    skips = machine.private and not machine.random_order and not machine.random_writes
     while True:
-        if visit == share:
-            if space == state.last_space:
+        if state.visit == share:
+            if state.space == state.last_space:
                 state.finish = time
-                break
-            space += 1
-            visit = 0
-            region = -1
-            continue
+                return DONE
+            state.space += 1
+            state.visit = 0
         if not machine.private and time > horizon:
             state.event = RUN
-            due = time
-            break
-        number = visit if sequential else shuffled(visit, share, key)
+            return time
+        number = shuffled(state.visit, share, key) if machine.random_order else state.visit
         page = base + number
-        if page >> 9 != region or not machine.private:
-            region = page >> 9
-            level = max(1, leaf_level(memory, machine, space, page))
-            index = entry_index(machine, space, page, level)
-            entry = memory.sptes[index]
-            table = memory.sptes[entry_index(machine, space, page, 2)] != 0
-        elif level == 1:
-            index = entry_index(machine, space, page, 1)
-            entry = memory.sptes[index] if table else 0
+        level = max(1, leaf_level(memory, machine, state.space, page))
+        index = entry_index(machine, state.space, page, level)
+        entry = memory.sptes[index]  # 0 where nothing maps the page: the entries of a missing table are 0
         writable = entry & WRITABLE != 0
-        quiet = writable and (not phase.logging or machine.pml == 0 or entry & DIRTY != 0)
-        if level > 1 and quiet and sequential and by_stride and machine.private:
-            # a writable huge leaf: nothing can happen up to its end
-            last = min(share, visit + (1 << 9) - (page & 511)) if level == 2 else share
-            if level == 3:
-                last = min(share, visit + _pages_to_end_of_gig(machine, page))
-            writes = last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent)
-            counters.accesses += last - visit
-            counters.writes += writes
-            counters.pages_written += writes
-            simulation.times.guest += (last - visit) * costs.huge_access
-            time += (last - visit) * costs.huge_access
-            visit = last
+        quiet = writable and (not phase.logging or not machine.pml or entry & DIRTY != 0)
+        if skips and quiet and level > 1:
+            time += _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level, share)
             continue
-        if by_stride:
-            write = phase.write_all or is_written_by_stride(number, machine.write_percent)
-        else:
-            draw = next_draw(draw)
-            write = phase.write_all or draw % 100 < machine.write_percent
-        counters.accesses += 1
-        if write:
-            counters.writes += 1
-            _count_page_written(memory, machine, counters, page)
-        present = entry & PRESENT != 0
-        if present and (writable or not write):
-            plain = _plain_access(costs, level, write)
-            simulation.times.guest += plain
-            time += plain
+        write = _next_access(machine, memory, simulation.counters, phase, state, number, page)
+        if entry & PRESENT and (writable or not write):
+            time += _plain_access(costs, simulation, level, write)
             if write and not quiet:
                 compare_and_swap(memory.sptes, index, entry, entry | DIRTY)
-                entry = memory.sptes[index]
                 mark_leaf_dirty(memory, machine, page, level)
-                time += _log_to_pml(costs, simulation, vcpu)
-            visit += 1
+                time += _log_to_pml(costs, simulation, state)
+            state.visit += 1
             continue
-        count_fault(counters, present, write)
+        count_fault(simulation.counters, entry & PRESENT, write)
         state.pml_fill = 0  # every exit empties the buffer
-        if present and is_fast(machine, entry, level, phase.logging):
-            fix_fast(memory, machine, counters, space, page, level, phase.logging)
-            entry = memory.sptes[index]
-            plain = _plain_access(costs, level, write)
-            simulation.times.guest += plain
+        if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
+            fix_fast(memory, machine, simulation.counters, state.space, page, level, phase.logging)
+            record_stall(simulation, costs.fault_fast)
             simulation.times.exit += costs.fault_fast
-            record_stall(simulation, costs.fault_fast, 1)
-            time += costs.fault_fast + plain
-            visit += 1
+            time += costs.fault_fast + _plain_access(costs, simulation, level, write)
+            state.visit += 1
             continue
         state.page = page
         state.write = write
         state.stall_start = time
         state.event = ACQUIRE
         simulation.times.exit += costs.fault_outside
-        due = time + costs.fault_outside
-        break
-    state.visit = visit
-    state.draw = draw
-    state.space = space
-    return due
+        return time + costs.fault_outside
+
+
+@inlined
+def _next_access(machine, memory, counters, phase, state, number, page):
+    """Count the access to page `number` of the share, and say whether it writes: each visit takes a draw."""
+    if machine.random_writes:
+        state.draw = next_draw(state.draw)
+        write = state.draw % 100 < machine.write_percent
+    else:
+        write = is_written_by_stride(number, machine.write_percent)
+    if phase.write_all:
+        write = True
+    counters.accesses += 1
+    if write:
+        counters.writes += 1
+        _count_page_written(memory, machine, counters, page)
+    return write
+
+
+@inlined
+def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level, share):
+    """Run through a writable huge leaf, where nothing can happen up to its end; return how long that takes."""
+    visit = state.visit
+    last = min(share, visit + (1 << 9) - (page & 511) if level == 2 else visit + _pages_to_end_of_gig(machine, page))
+    writes = last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent)
+    simulation.counters.accesses += last - visit
+    simulation.counters.writes += writes
+    simulation.counters.pages_written += writes
+    simulation.times.guest += (last - visit) * costs.huge_access
+    state.visit = last
+    return (last - visit) * costs.huge_access
 
 
 @inlined
 def complete_access(machine, costs, simulation, phase, state, time):
     """The faulting access of a vCPU goes through at `time`; return when it is done."""
-    record_stall(simulation, time - state.stall_start, 1)
+    record_stall(simulation, time - state.stall_start)
     level = machine.track_level if phase.logging else machine.leaf_level
-    plain = _plain_access(costs, level, state.write)
-    simulation.times.guest += plain
     state.visit += 1
-    return time + plain
+    return time + _plain_access(costs, simulation, level, state.write)
 
 
 @inlined
-def record_stall(simulation, stall, accesses):
-    """Note that so many accesses took `stall` picoseconds beyond a plain one."""
-    simulation.stalls[bucket_of(stall)] += accesses
+def record_stall(simulation, stall):
+    """Note that an access took `stall` picoseconds beyond a plain one."""
+    simulation.stalls[bucket_of(stall)] += 1
     if stall > simulation.times.longest_stall:
         simulation.times.longest_stall = stall
 
 
 @inlined
-def _plain_access(costs, level, write):
-    if level > 1:
-        return costs.huge_access
-    return costs.write if write else costs.read
+def _plain_access(costs, simulation, level, write):
+    """An access that finds its page mapped; return how long it takes."""
+    plain = costs.huge_access if level > 1 else costs.write if write else costs.read
+    simulation.times.guest += plain
+    return plain
 
 
 @inlined
-def _log_to_pml(costs, simulation, vcpu):
+def _log_to_pml(costs, simulation, state):
     """A write set a D-bit: log it, and exit if the buffer is full; return the time beyond a plain write."""
     simulation.counters.pml_entries += 1
     simulation.times.guest += costs.pml_entry
     spent = costs.pml_entry
-    fill = simulation.vcpus[vcpu].pml_fill + 1
+    fill = state.pml_fill + 1
     if fill == PML_BUFFER:
         fill = 0
         simulation.counters.pml_exits += 1
         simulation.times.exit += costs.pml_exit
         spent += costs.pml_exit
-    simulation.vcpus[vcpu].pml_fill = fill
-    record_stall(simulation, spent, 1)
+    state.pml_fill = fill
+    record_stall(simulation, spent)
     return spent
 
 

@@ -1,0 +1,150 @@
+"""What the axes and colours of a chart are: titles with units, domains, logarithmic or not, one colour per value.
+
+All panels of a chart share their axes, or nobody could compare them, and all charts share their colours: eager is the
+same blue everywhere, whatever else a chart shows. The colours are those of Okabe and Ito, which readers of any colour
+vision can tell apart; the shape of the points says the same again, for print in black and white.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from core.config import CHOICES
+from sweep.errors import QueryError
+from sweep.tables import NUMBER_KINDS, SPLIT_ORDER, Metric, Table, value_order
+from sweep.values import value_word
+
+PALETTE: Final = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+SHAPES: Final = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right")
+
+RAMP: Final = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#c8d92b")
+"""Viridis from dark to light without its palest end, for the values of a number: their order shows."""
+
+X_TITLES: Final = {
+    "vcpus": "vCPUs",
+    "mem_per_vcpu": "memory per vCPU",
+    "write_percent": "accesses that write (%)",
+    "address_spaces": "address spaces",
+    "slots": "memslots",
+}
+
+DOUBLING_FIELDS: Final = ("vcpus", "mem_per_vcpu", "address_spaces", "slots")
+"""Numbers that people double from one config to the next: log2 axes show those at even distances."""
+
+SIZE_UNITS: Final = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
+
+LOG_RANGE: Final = 20
+"""A largest value of so many times the smallest makes the axis of the metric logarithmic, or the small ones vanish."""
+
+MAX_TICKS: Final = 12
+"""Up to so many values on the x axis are its ticks; more would overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of numbers. `log` is the base of a logarithmic one, 0 for a linear one; `unit` what values count."""
+
+    title: str
+    domain: tuple[float, float]
+    log: int = 0
+    ticks: tuple[float, ...] = ()
+    unit: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WordAxis:
+    """An axis of words, in this order."""
+
+    title: str
+    words: tuple[str, ...]
+
+
+def x_axis(tables: Sequence[Table], log: bool | None) -> Axis | WordAxis:
+    """The axis of the tables' rows; `log` is what the user wishes, None for what suits the field."""
+    name = tables[0].rows
+    title = X_TITLES.get(name, name)
+    found = _sorted_values(name, (value for table in tables for value in table.row_values))
+    numbers = [value for value in found if is_number(value)]
+    if len(numbers) < len(found):
+        if log:
+            raise QueryError(f"--log-x: the values of {name} are words; leave --log-x out")
+        return WordAxis(title, tuple(value_word(name, value) for value in found))
+    unit = 1
+    if name == "mem_per_vcpu":
+        word, unit = next((item for item in SIZE_UNITS.items() if item[1] <= numbers[-1]), ("bytes", 1))
+        title = f"{title} ({word})"
+    numbers = [number / unit for number in numbers]
+    if log and numbers[0] <= 0:
+        raise QueryError(f"--log-x: {name} is {numbers[0]:g} in some configs, which has no place on a log axis")
+    ticks = tuple(numbers) if len(numbers) <= MAX_TICKS else ()
+    doubling = name in DOUBLING_FIELDS and len(numbers) > 1
+    if doubling if log is None else log:
+        margin = max((numbers[-1] / numbers[0]) ** 0.04, 1.1)
+        return Axis(title, (numbers[0] / margin, numbers[-1] * margin), 2, ticks, unit)
+    margin = (numbers[-1] - numbers[0]) * 0.04 or 1
+    return Axis(title, (numbers[0] - margin, numbers[-1] + margin), 0, ticks, unit)
+
+
+def y_axis(tables: Sequence[Table], log: bool | None) -> Axis:
+    """The axis of the tables' numbers, with room for intervals and published values."""
+    column = tables[0].metric.column
+    cells = [cell for table in tables for cell in table.cells.values() if cell.value is not None]
+    numbers = [number for cell in cells for number in (cell.value, cell.low, cell.high) if number is not None]
+    numbers += [cell.published for table in tables for cell in table.cells.values() if cell.published is not None]
+    lowest, highest = min(numbers), max(numbers)
+    if log and lowest <= 0:
+        raise QueryError(f"--log-y: {column} is {lowest:g} in some configs, which has no place on a log axis")
+    wide = lowest > 0 and highest > LOG_RANGE * lowest
+    if wide if log is None else log:
+        margin = max((highest / lowest) ** 0.04, 1.1)
+        return Axis(y_title(tables[0].metric), (lowest / margin, highest * margin), 10)
+    return Axis(y_title(tables[0].metric), (min(lowest, 0.0), highest * 1.05 or 1.0))
+
+
+def error_axis(tables: Sequence[Table]) -> Axis:
+    """The axis of the errors of the predictions: as far below zero as above it."""
+    errors = [cell.error_percent for table in tables for cell in table.cells.values()]
+    reach = math.ceil(max((abs(error) for error in errors if error is not None), default=1.0) * 1.1)
+    return Axis("error (%)", (-reach, reach))
+
+
+def y_title(metric: Metric) -> str:
+    """The column as it is queried, and its unit."""
+    if metric.column == "seconds":
+        return "time (s)"
+    if metric.column.endswith("_ns"):
+        return f"{metric.column} (ns)"
+    return f"{metric.column} (s)" if NUMBER_KINDS[metric.column] is float else metric.column
+
+
+def looks(name: str, values: Iterable[object]) -> dict[str, tuple[str, str]]:
+    """Colour and shape of each value of a field, under the value's word and in the order of a legend."""
+    found = _sorted_values(name, values)
+    words = [value_word(name, value) for value in found]
+    if all(map(is_number, found)) or len(found) > len(PALETTE):
+        return {word: (_ramp(place / max(len(words) - 1, 1)), "circle") for place, word in enumerate(words)}
+    known = SPLIT_ORDER if name == "split" else CHOICES.get(name, ())
+    if set(words) <= {"true", "false"}:
+        known = ("false", "true")
+    order = (*known, *(word for word in words if word not in known))
+    return {word: (PALETTE[order.index(word)], SHAPES[order.index(word)]) for word in words}
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a field has a place on an axis of numbers; a truth value has not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sorted_values(name: str, values: Iterable[object]) -> list[object]:
+    return sorted(set(values), key=value_order(name))
+
+
+def _ramp(place: float) -> str:
+    """The colour at `place`, 0 to 1, of RAMP, mixed from its neighbours."""
+    left = min(int(place * (len(RAMP) - 1)), len(RAMP) - 2)
+    share = place * (len(RAMP) - 1) - left
+    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in RAMP[left : left + 2]]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(*ends, strict=True))
