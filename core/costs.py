@@ -54,7 +54,7 @@ def costs_of(config: Config, profile: Profile) -> Record:
     """The costs `profile` gives to `config`."""
     vcpus = config.vcpus
     direct = config.mmu in ("tdp", "legacy_tdp")
-    crowding = 1 + (profile["guest.crowding"] if vcpus == profile["machine.cpus"] else 0.0)
+    crowding = 1 + (profile["guest.crowding"] if vcpus >= profile["machine.cpus"] else 0.0)
     guest = crowding * (1 + profile["guest.contention"] * min(1.0, vcpus / _cores(config, profile)))
     fault = crowding * (1 + (profile["fault.sibling"] if vcpus > _cores(config, profile) else 0.0))
     remote = max(0.0, 1 - profile["machine.node_gib"] * PAGES_PER_1G / config.pages)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeGuard
 
 from core.config import CHOICES
 from sweep.errors import QueryError
@@ -19,6 +19,10 @@ from sweep.values import value_word
 
 PALETTE: Final = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 SHAPES: Final = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right")
+
+LARGEST_POINT: Final = 75
+SMALLEST_POINT: Final = 28
+"""Areas of the first and the last value's points: those that fall together lie inside each other, and all are seen."""
 
 RAMP: Final = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#c8d92b")
 """Viridis from dark to light without its palest end, for the values of a number: their order shows."""
@@ -39,18 +43,23 @@ SIZE_UNITS: Final = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
 LOG_RANGE: Final = 20
 """A largest value of so many times the smallest makes the axis of the metric logarithmic, or the small ones vanish."""
 
+MARGIN: Final = 0.04
+"""The part of an axis that is left free at its ends."""
+
 MAX_TICKS: Final = 12
 """Up to so many values on the x axis are its ticks; more would overlap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis of numbers. `log` is the base of a logarithmic one, 0 for a linear one; `unit` what values count."""
+    """An axis of numbers. `log` is the base of a logarithmic one, 0 for a linear one; no `ticks` leaves them to the
+    library; `form` is the d3 format of their labels; the field's values are divided by `unit`."""
 
     title: str
     domain: tuple[float, float]
     log: int = 0
     ticks: tuple[float, ...] = ()
+    form: str = "~r"
     unit: int = 1
 
 
@@ -60,6 +69,14 @@ class WordAxis:
 
     title: str
     words: tuple[str, ...]
+
+
+class Look(NamedTuple):
+    """How the points of one value look."""
+
+    colour: str
+    shape: str
+    size: float
 
 
 def x_axis(tables: Sequence[Table], log: bool | None) -> Axis | WordAxis:
@@ -82,10 +99,9 @@ def x_axis(tables: Sequence[Table], log: bool | None) -> Axis | WordAxis:
     ticks = tuple(numbers) if len(numbers) <= MAX_TICKS else ()
     doubling = name in DOUBLING_FIELDS and len(numbers) > 1
     if doubling if log is None else log:
-        margin = max((numbers[-1] / numbers[0]) ** 0.04, 1.1)
-        return Axis(title, (numbers[0] / margin, numbers[-1] * margin), 2, ticks, unit)
-    margin = (numbers[-1] - numbers[0]) * 0.04 or 1
-    return Axis(title, (numbers[0] - margin, numbers[-1] + margin), 0, ticks, unit)
+        return Axis(title, _log_domain(numbers[0], numbers[-1]), 2, ticks, unit=unit)
+    margin = (numbers[-1] - numbers[0]) * MARGIN or 1
+    return Axis(title, (numbers[0] - margin, numbers[-1] + margin), 0, ticks, unit=unit)
 
 
 def y_axis(tables: Sequence[Table], log: bool | None) -> Axis:
@@ -97,11 +113,12 @@ def y_axis(tables: Sequence[Table], log: bool | None) -> Axis:
     lowest, highest = min(numbers), max(numbers)
     if log and lowest <= 0:
         raise QueryError(f"--log-y: {column} is {lowest:g} in some configs, which has no place on a log axis")
+    title, form = y_title(tables[0].metric), "~g" if NUMBER_KINDS[column] is float else "~s"
     wide = lowest > 0 and highest > LOG_RANGE * lowest
     if wide if log is None else log:
-        margin = max((highest / lowest) ** 0.04, 1.1)
-        return Axis(y_title(tables[0].metric), (lowest / margin, highest * margin), 10)
-    return Axis(y_title(tables[0].metric), (min(lowest, 0.0), highest * 1.05 or 1.0))
+        domain = _log_domain(lowest, highest)
+        return Axis(title, domain, 10, _decade_ticks(*domain), form)
+    return Axis(title, (min(lowest, 0.0), highest * (1 + MARGIN) or 1.0), form=form)
 
 
 def error_axis(tables: Sequence[Table]) -> Axis:
@@ -120,26 +137,44 @@ def y_title(metric: Metric) -> str:
     return f"{metric.column} (s)" if NUMBER_KINDS[metric.column] is float else metric.column
 
 
-def looks(name: str, values: Iterable[object]) -> dict[str, tuple[str, str]]:
-    """Colour and shape of each value of a field, under the value's word and in the order of a legend."""
+def looks(name: str, values: Iterable[object]) -> dict[str, Look]:
+    """The look of each value of a field, under the value's word and in the order of a legend."""
     found = _sorted_values(name, values)
     words = [value_word(name, value) for value in found]
+    places = [place / max(len(words) - 1, 1) for place in range(len(words))]
+    sizes = [LARGEST_POINT + (SMALLEST_POINT - LARGEST_POINT) * place for place in places]
     if all(map(is_number, found)) or len(found) > len(PALETTE):
-        return {word: (_ramp(place / max(len(words) - 1, 1)), "circle") for place, word in enumerate(words)}
+        return {
+            word: Look(_ramp(place), "circle", size) for word, place, size in zip(words, places, sizes, strict=True)
+        }
     known = SPLIT_ORDER if name == "split" else CHOICES.get(name, ())
     if set(words) <= {"true", "false"}:
         known = ("false", "true")
     order = (*known, *(word for word in words if word not in known))
-    return {word: (PALETTE[order.index(word)], SHAPES[order.index(word)]) for word in words}
+    kinds = [order.index(word) for word in words]
+    return {word: Look(PALETTE[kind], SHAPES[kind], size) for word, kind, size in zip(words, kinds, sizes, strict=True)}
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of a field has a place on an axis of numbers; a truth value has not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sorted_values(name: str, values: Iterable[object]) -> list[object]:
     return sorted(set(values), key=value_order(name))
+
+
+def _log_domain(lowest: float, highest: float) -> tuple[float, float]:
+    margin = max((highest / lowest) ** MARGIN, 1.1)
+    return lowest / margin, highest * margin
+
+
+def _decade_ticks(lowest: float, highest: float) -> tuple[float, ...]:
+    """1, 2, 5, 10, 20, ... inside the domain; over more than three decades the powers of ten alone."""
+    steps = (1, 2, 5) if highest <= 1000 * lowest else (1,)
+    decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)))
+    ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]  # as typed: 0.1, not 0.1 and a bit
+    return tuple(tick for tick in ticks if lowest <= tick <= highest)
 
 
 def _ramp(place: float) -> str:

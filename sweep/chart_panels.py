@@ -6,12 +6,13 @@ drawing library: what is drawn is what a test finds in the rows.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sweep.chart_axes import Axis, WordAxis, is_number
+from sweep.chart_axes import Axis, Look, WordAxis, is_number
 from sweep.tables import Table
 from sweep.values import value_word
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     import altair
 
 STRIP_HEIGHT: Final = 70
+TICKS: Final = 7
+STRIP_TICKS: Final = 3
+HEADING_WIDTH: Final = 46
+"""Characters of a heading that fit above a small panel."""
+
 BAND_OPACITY: Final = 0.16
+HOLLOW: Final = 2.5
+"""Area of a published point, as a multiple of the predicted one inside it."""
 
 TOOLTIPS: Final = {"low": "90% from", "high": "90% to", "published": "published", "error": "error (%)"}
 
@@ -36,7 +44,7 @@ class Frame:
     y: Axis
     error: Axis
     group: str
-    looks: Mapping[str, tuple[str, str]]
+    looks: Mapping[str, Look]
     width: int
     height: int
 
@@ -49,7 +57,7 @@ def panel(table: Table, frame: Frame) -> altair.VConcatChart:
     with_errors = any(mark["error"] is not None for mark in marks)
     strip = [_error_strip(marks, frame)] if with_errors else []
     heading = " ".join(f"{name}={value_word(name, value)}" for name, value in table.heading.items())
-    lines = [line for line in (heading, table.source and f"published in: {table.source}") if line]
+    lines = textwrap.wrap(f"{heading} (published in: {table.source})" if table.source else heading, HEADING_WIDTH)
     title = altair.TitleParams(lines, fontSize=12, fontWeight="normal", anchor="start", frame="group")
     return altair.vconcat(_numbers(marks, frame, not with_errors), *strip, spacing=8, title=title if lines else "")
 
@@ -84,21 +92,22 @@ def _numbers(marks: Sequence[Mark], frame: Frame, labels: bool) -> altair.LayerC
 
     base = _base(marks, frame, labels)
     look = {"color": _colour(frame), "shape": _shape(frame)}
-    ends = {"y": _y("low", frame.y, 7), "y2": altair.Y2("high"), "color": look["color"]}
-    line = {"y": _y("value", frame.y, 7), "color": look["color"]}
+    ends = {"y": _y("low", frame.y, TICKS), "y2": altair.Y2("high"), "color": look["color"]}
+    line = {"y": _y("value", frame.y, TICKS), "color": look["color"]}
     parts = ["group:N", "segment:N"]
     layers = (
         base.mark_area(opacity=BAND_OPACITY).encode(**ends, detail=parts).transform_filter(_where("high", False)),
         base.mark_rule(strokeWidth=2, opacity=0.5).encode(**ends).transform_filter(_where("high", True)),
         base.mark_line(strokeWidth=1.8).encode(**line, detail=parts).transform_filter(_where("value", False)),
-        base.mark_point(filled=False, size=130, strokeWidth=1.6, opacity=1)
-        .encode(y=_y("published", frame.y, 7), **look)
+        base.mark_point(filled=False, strokeWidth=1.6, opacity=1)
+        .encode(y=_y("published", frame.y, TICKS), **look, size=_size(frame, HOLLOW))
         .transform_filter(_where("published")),
-        base.mark_point(filled=True, size=45, opacity=1)
-        .encode(y=_y("value", frame.y, 7), **look)
+        base.mark_point(filled=True, opacity=1)
+        .encode(y=_y("value", frame.y, TICKS), **look, size=_size(frame))
         .transform_filter(_where("value")),
     )
-    return altair.layer(*layers).properties(width=frame.width, height=frame.height)
+    sizes_apart = altair.Resolve(scale=altair.ScaleResolveMap(size="independent"))
+    return altair.LayerChart(layer=list(layers), width=frame.width, height=frame.height, resolve=sizes_apart)
 
 
 def _error_strip(marks: Sequence[Mark], frame: Frame) -> altair.LayerChart:
@@ -106,14 +115,14 @@ def _error_strip(marks: Sequence[Mark], frame: Frame) -> altair.LayerChart:
     import altair
 
     error = _base(marks, frame, True).transform_filter(_where("error"))
-    look = {"y": _y("error", frame.error, 3), "color": _colour(frame)}
-    zero = altair.Chart(altair.Data(values=[{"error": 0}])).mark_rule(color="#888888")
+    look = {"y": _y("error", frame.error, STRIP_TICKS), "color": _colour(frame)}
+    zero = altair.Chart(altair.InlineData(values=[{"error": 0}])).mark_rule(color="#888888")
     layers = (
-        zero.encode(y=_y("error", frame.error, 3)),
+        zero.encode(y=_y("error", frame.error, STRIP_TICKS)),
         error.mark_rule(strokeWidth=1.2).encode(**look, y2=altair.Y2Datum(0)),
-        error.mark_point(filled=True, size=45, opacity=1).encode(**look, shape=_shape(frame)),
+        error.mark_point(filled=True, opacity=1).encode(**look, shape=_shape(frame), size=_size(frame)),
     )
-    return altair.layer(*layers).properties(width=frame.width, height=STRIP_HEIGHT)
+    return altair.LayerChart(layer=list(layers), width=frame.width, height=STRIP_HEIGHT)
 
 
 def _where(name: str, alone: bool | None = None) -> str:
@@ -125,7 +134,9 @@ def _where(name: str, alone: bool | None = None) -> str:
 def _base(marks: Sequence[Mark], frame: Frame, labels: bool) -> altair.Chart:
     import altair
 
-    chart = altair.Chart(altair.Data(values=list(marks))).encode(x=_x(frame.x, labels), tooltip=_tooltips(marks, frame))
+    chart = altair.Chart(altair.InlineData(values=list(marks))).encode(
+        x=_x(frame.x, labels), tooltip=_tooltips(marks, frame)
+    )
     if isinstance(frame.x, Axis):
         return chart
     return chart.encode(xOffset=altair.XOffset("group:N", scale=altair.Scale(domain=list(frame.looks))))
@@ -142,20 +153,25 @@ def _tooltips(marks: Sequence[Mark], frame: Frame) -> list[altair.Tooltip]:
 def _x(axis: Axis | WordAxis, labels: bool) -> altair.X:
     import altair
 
-    title = axis.title if labels else None
-    if isinstance(axis, WordAxis):
-        shown = altair.Axis(title=title, labels=labels, labelAngle=0)
-        return altair.X("x:N", axis=shown, scale=altair.Scale(domain=list(axis.words), paddingInner=0.3))
-    ticks: dict[str, Any] = {"values": list(axis.ticks)} if axis.ticks else {}
-    shown = altair.Axis(title=title, labels=labels, format="~r", **ticks)
-    return altair.X("x:Q", axis=shown, scale=_scale(axis))
+    if isinstance(axis, Axis):
+        return altair.X("x:Q", axis=_shown(axis, labels=labels), scale=_scale(axis))
+    shown = altair.Axis(title=axis.title if labels else None, labels=labels, labelAngle=0)
+    return altair.X("x:N", axis=shown, scale=altair.Scale(domain=list(axis.words), paddingInner=0.3))
 
 
 def _y(name: str, axis: Axis, ticks: int) -> altair.Y:
     import altair
 
-    shown = altair.Axis(title=axis.title, tickCount=ticks, format="~g")
-    return altair.Y(f"{name}:Q", axis=shown, scale=_scale(axis))
+    return altair.Y(f"{name}:Q", axis=_shown(axis, tickCount=ticks), scale=_scale(axis))
+
+
+def _shown(axis: Axis, *, labels: bool = True, **more: Any) -> altair.Axis:
+    import altair
+
+    if axis.ticks:
+        more["values"] = list(axis.ticks)
+    label = f"format(datum.value, '{axis.form}')"  # an axis' own format gives all labels one prefix: 0M, 2M
+    return altair.Axis(title=axis.title if labels else None, labels=labels, labelExpr=label, titlePadding=8, **more)
 
 
 def _scale(axis: Axis) -> altair.Scale:
@@ -169,12 +185,19 @@ def _scale(axis: Axis) -> altair.Scale:
 def _colour(frame: Frame) -> altair.Color:
     import altair
 
-    scale = altair.Scale(domain=list(frame.looks), range=[colour for colour, _ in frame.looks.values()])
-    return altair.Color("group:N", title=frame.group, scale=scale)
+    scale = altair.Scale(domain=list(frame.looks), range=[look.colour for look in frame.looks.values()])
+    return altair.Color("group:N", title=frame.group, scale=scale, legend=altair.Legend(symbolOpacity=1))
 
 
 def _shape(frame: Frame) -> altair.Shape:
     import altair
 
-    scale = altair.Scale(domain=list(frame.looks), range=[shape for _, shape in frame.looks.values()])
-    return altair.Shape("group:N", title=frame.group, scale=scale)
+    scale = altair.Scale(domain=list(frame.looks), range=[look.shape for look in frame.looks.values()])
+    return altair.Shape("group:N", title=frame.group, scale=scale, legend=altair.Legend(symbolOpacity=1))
+
+
+def _size(frame: Frame, factor: float = 1) -> altair.Size:
+    import altair
+
+    scale = altair.Scale(domain=list(frame.looks), range=[look.size * factor for look in frame.looks.values()])
+    return altair.Size("group:N", scale=scale, legend=None)

@@ -69,16 +69,18 @@ def tables_chart(
     _check_drawable(tables)
     lines = _panel_lines(tables, facet)
     frame = _frame(tables, log_x, log_y)
-    small_print = list(_small_print(tables, isinstance(frame.x, WordAxis)))
-    title = altair.TitleParams(metric_title(tables[0].metric), subtitle=small_print, anchor="start", offset=14)
+    subtitle = list(_small_print(tables, isinstance(frame.x, WordAxis))) or altair.Undefined
+    title = altair.TitleParams(metric_title(tables[0].metric), subtitle=subtitle, anchor="start", offset=14)
     panels = [altair.hconcat(*(panel(table, frame) for table in line), spacing=28) for line in lines]
-    return (
+    chart: altair.VConcatChart = (
         altair.vconcat(*panels, spacing=28, title=title, background="white")
         .configure_view(stroke="#cccccc")
         .configure_axis(gridColor="#e8e8e8", titleFontWeight="normal", titleFontSize=12)
         .configure_title(fontSize=15, subtitleColor="#555555", subtitleFontSize=11, subtitlePadding=5)
+        .configure_axisY(minExtent=36)
         .configure_legend(symbolSize=80, labelFontSize=12, titleFontSize=12)
     )
+    return chart
 
 
 def chart_format(path: Path) -> str:
@@ -96,9 +98,13 @@ def chart_bytes(chart: altair.VConcatChart, form: str) -> bytes:
     if form == "html":
         actions = {"export": True, "source": False, "compiled": False, "editor": False}  # the editor is a web site
         return chart.to_html(inline=True, embed_options={"actions": actions}).encode()
-    content = io.BytesIO()
-    chart.save(content, format=form, scale_factor=PNG_SCALE if form == "png" else 1)
-    return content.getvalue()
+    if form == "svg":
+        text = io.StringIO()
+        chart.save(text, format="svg")
+        return text.getvalue().encode()
+    pixels = io.BytesIO()
+    chart.save(pixels, format="png", scale_factor=PNG_SCALE)
+    return pixels.getvalue()
 
 
 def write_chart(chart: altair.VConcatChart, path: Path) -> None:

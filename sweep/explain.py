@@ -194,6 +194,8 @@ def _vcpu_cause(config: Config, row: Row) -> str:
     """Why the vCPUs spend their time so, from the most frequent kind of fault."""
     fast, missing = int(row["faults_fast"]), int(row["faults_not_present"])
     slow = int(row["faults_write_protect"]) - fast
+    if row["time_lock_wait_s"] + row["time_lock_hold_s"] > row["time_exit_s"] and slow + missing > 0:
+        fast = 0  # whatever is fixed without the lock does not explain time spent on it
     most = max(fast, slow, missing)
     if most == 0:
         return _no_fault_cause(row)
@@ -238,7 +240,7 @@ def _ioctl_cause(row: Row) -> str:
     zapped = row["zapped_1g"] + row["zapped_2m"] + row["zapped_4k"]
     if zapped > protected:
         return f"it drops {_many(zapped)} leaves"
-    if row["phase"] == "get":
+    if row["phase"] == "get" and not protected:
         return "it copies the dirty bitmap"
     if protected > row["pages_1g"] + row["pages_2m"]:
         return f"it protects {_many(protected)} 4K pages again"

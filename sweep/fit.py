@@ -57,7 +57,7 @@ BELIEFS: Final[Mapping[str, tuple[float, float]]] = {
     "ioctl.scan_head_ns": (3, 1.0),
     "ioctl.split_rmap_ns": (40, 1.0),
     "ioctl.clear_page_dbit_ns": (30, 1.0),
-    "ioctl.clear_split_protect_ns": (2, 1.0),
+    "ioctl.clear_split_protect_ns": (10, 0.3),  # what ioctl.protect_ns is: the same step in another walk
     "ioctl.clear_word_nested_ns": (60, 1.0),
     "ioctl.remote_scan": (1.0, 1.0),  # remote memory takes about twice as long
     "ioctl.remote_update": (1.0, 1.0),

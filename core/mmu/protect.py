@@ -61,7 +61,7 @@ def take_dirty_word(memory, machine, word):
 
 @kernel
 def protect_word(memory, machine, counters, word, mask):
-    """Re-arm the pages of `mask` in a word of the bitmap, in all spaces; return (splits, leaves visited).
+    """Re-arm the pages of `mask` in a word of the bitmap, in all spaces; return (splits, leaves visited, changed).
 
     With initially_all_set the huge leaves that remain over the word are split (eager) or write-protected first.
     """
@@ -77,10 +77,11 @@ def protect_word(memory, machine, counters, word, mask):
                 if level > machine.track_level:
                     protect_huge_for_clear(memory, machine, counters, space, page, level)
     visited = 0
+    changed = 0
     for space in range(machine.spaces):
         if machine.track_level == 2:
             if leaf_level(memory, machine, space, first) == 2:
-                protect_leaf(memory, machine, counters, entry_index(machine, space, first, 2), 2)
+                changed += protect_leaf(memory, machine, counters, entry_index(machine, space, first, 2), 2)
                 visited += 1
             continue
         region = -1
@@ -95,9 +96,9 @@ def protect_word(memory, machine, counters, word, mask):
                 continue
             index = entry_index(machine, space, page, 1)
             if memory.sptes[index]:
-                protect_leaf(memory, machine, counters, index, 1)
+                changed += protect_leaf(memory, machine, counters, index, 1)
                 visited += 1
-    return splits, visited
+    return splits, visited, changed
 
 
 @kernel

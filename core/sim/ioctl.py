@@ -201,7 +201,6 @@ def _protect_unit(machine, costs, memory, counters, first, end):
 def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
     """get and clear: up to eight words of the bitmap."""
     ioctl, counters = simulation.ioctl, simulation.counters
-    visit_bit = costs.scan_head if machine.rmap else costs.walk_entry
     spent = 0
     for word in range(first >> 6, end >> 6):
         if phase.ioctl == GET:
@@ -217,13 +216,16 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
         if mask == 0:
             continue
         ioctl.changed = 1
-        splits, leaves = protect_word(memory, machine, counters, word, mask)
+        splits, visited, changed = protect_word(memory, machine, counters, word, mask)
         region = (machine.first + (word << 6)) >> 9
         if splits:
             ioctl.split_region = region
             spent += _split_time(machine, costs, counters, splits)
         page_cost = costs.clear_split_page if ioctl.split_region == region else costs.clear_page
-        spent += count_ones(mask) * visit_bit + leaves * page_cost
+        # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are
+        lookups = count_ones(mask) + visited - changed
+        spent += lookups * costs.scan_head if machine.rmap else visited * costs.walk_entry
+        spent += changed * page_cost
     return spent
 
 

@@ -50,9 +50,12 @@ def _stalls(simulation: Simulation, accesses: int) -> Row:
     if accesses == 0:
         return dict.fromkeys([*QUANTILES, "stall_max_ns"])
     undelayed = accesses - int(simulation.stalls.sum())
-    row: Row = {name: _quantile(simulation.stalls, undelayed, accesses, share) for name, share in QUANTILES.items()}
-    row["stall_max_ns"] = int(simulation.times.longest_stall) / 1000
-    return row
+    longest = int(simulation.times.longest_stall) / 1000
+    row: Row = {
+        name: min(longest, _quantile(simulation.stalls, undelayed, accesses, share))
+        for name, share in QUANTILES.items()
+    }
+    return row | {"stall_max_ns": longest}
 
 
 def _quantile(stalls: Integers, undelayed: int, accesses: int, share: float) -> float:
