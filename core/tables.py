@@ -16,10 +16,6 @@ from core.config import Config
 from core.records import Record, layout, new_record
 from core.sizes import LEVELS, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
 
-LAZY: Final = 0
-FAULT: Final = 1
-EAGER: Final = 2
-
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
@@ -41,9 +37,11 @@ MACHINE: Final = layout(
         "level3",  # index of the first level-3 entry
         "level4",  # index of the first level-4 entry
         "backing_shift",  # log2 of the pages in one page of the host's backing
+        "guest_shift",  # shadow: log2 of the pages in one page of the guest's own tables; -1 elsewhere
         "leaf_level",
         "track_level",
-        "split",
+        "eager",  # enable and clear split huge leaves
+        "fault_splits",  # a write to a read-only huge leaf splits it; else it drops the leaf
         "rmap",  # an rmap MMU: faults take the lock for write, ioctls visit rmap heads
         "fast",  # fast_page_fault exists
         "pml",  # tracked leaves are logged by D-bit and PML, not by write-protection
@@ -54,6 +52,7 @@ MACHINE: Final = layout(
         "partitioned",
         "private",  # no two vCPUs ever touch the same leaf or table entry
         "write_percent",
+        "write_stride",  # every so many pages one is written; 0: write_percent pages in every 100
         "random_writes",
         "random_order",
         "seed",
@@ -67,6 +66,7 @@ class Memory(NamedTuple):
 
     sptes: Bytes  # level-1 entries of all address spaces, then those of levels 2, 3 and 4
     host_writable: Bytes  # per backing page: the host has given it a writable page
+    guest_dirty: Bytes  # shadow: per page of the guest's tables, the D-bit of the guest's entry
     dirty: Words  # KVM's dirty bitmap: one bit per page, slots in order
     reported: Words  # user space's copy, filled by get and handed back by clear
     written: Words  # pages written in this pass; empty where no page is visited twice
@@ -104,9 +104,13 @@ def machine_of(config: Config) -> Record:
         "level3": spaces * regions * (PAGES_PER_2M + 1),
         "level4": spaces * (regions * (PAGES_PER_2M + 1) + gigs),
         "backing_shift": backing_pages.bit_length() - 1,
+        "guest_shift": _guest_shift(config),
         "leaf_level": config.leaf_level,
         "track_level": LEVELS[config.granularity],
-        "split": {"lazy": LAZY, "fault": FAULT, "eager": EAGER}[config.split],
+        "eager": int(config.split == "eager"),
+        # Eager splitting acts in the ioctls. A write fault that meets a huge leaf all the same splits it only where
+        # the kernel splits at fault time: the TDP MMU since 6.2.
+        "fault_splits": int(config.split == "fault" or (tdp and config.split == "eager" and config.kernel != "6.1")),
         "rmap": int(not tdp),
         "fast": int(config.mmu in ("tdp", "legacy_tdp")),
         "pml": int(config.pml),
@@ -117,6 +121,7 @@ def machine_of(config: Config) -> Record:
         "partitioned": int(config.partitioned),
         "private": int(_is_private(config, leaf_pages, backing_pages)),
         "write_percent": config.write_percent,
+        "write_stride": write_stride(config.write_percent),
         "random_writes": int(config.write_pattern == "random"),
         "random_order": int(config.access_order == "random"),
         "seed": config.seed,
@@ -130,10 +135,26 @@ def new_memory(machine: Record) -> Memory:
     return Memory(
         sptes=np.zeros(machine.level4 + machine.spaces * (machine.gigs // 512 + 1), np.uint8),
         host_writable=np.zeros(machine.pages >> machine.backing_shift, np.uint8),
+        guest_dirty=np.zeros((machine.pages >> machine.guest_shift) + 1 if machine.guest_shift >= 0 else 0, np.uint8),
         dirty=np.zeros(words, np.uint64),
         reported=np.zeros(words, np.uint64),
         written=np.zeros(0 if machine.partitioned else words, np.uint64),
     )
+
+
+def write_stride(write_percent: int) -> int:
+    """F where the selftest's `-f F` writes that percentage, rounded down; 0 where no F does, or 100 / F is whole.
+
+    33% is every third page, as the selftest does it. Where F divides 100, counting in hundreds says the same.
+    """
+    stride = 100 // write_percent if write_percent else 0
+    return stride if stride and 100 // stride == write_percent and 100 % stride else 0
+
+
+def _guest_shift(config: Config) -> int:
+    if config.mmu != "shadow" or config.guest_page is None:
+        return -1
+    return PAGE_SIZES[config.guest_page].bit_length() - 1
 
 
 def _is_private(config: Config, leaf_pages: int, backing_pages: int) -> bool:

@@ -19,17 +19,22 @@ def next_draw(state):
 
 
 @inlined
-def is_written_by_stride(page, write_percent):
-    """Whether page number `page` of the share is written: pages spread evenly, the first one written.
+def is_written_by_stride(page, write_percent, write_stride):
+    """Whether page number `page` of the share is written: every F-th from the first on, or as even a spread.
 
-    For write_percent = 100 / F these are the pages with page % F == 0.
+    `write_stride` is F where it has to be told (see tables.write_stride); 0 spreads write_percent over each 100 pages,
+    which for write_percent = 100 / F are the pages with page % F == 0.
     """
+    if write_stride:
+        return page % write_stride == 0
     return page * write_percent % 100 < write_percent
 
 
 @inlined
-def stride_writes(first, last, write_percent):
+def stride_writes(first, last, write_percent, write_stride):
     """How many of the pages first..last-1 of a share are written by stride."""
+    if write_stride:
+        return (last - 1) // write_stride - (first - 1) // write_stride
     return (last - 1) * write_percent // 100 - (first - 1) * write_percent // 100
 
 

@@ -124,7 +124,7 @@ def y_axis(tables: Sequence[Table], log: bool | None) -> Axis:
 def error_axis(tables: Sequence[Table]) -> Axis:
     """The axis of the errors of the predictions: as far below zero as above it."""
     errors = [cell.error_percent for table in tables for cell in table.cells.values()]
-    reach = math.ceil(max((abs(error) for error in errors if error is not None), default=1.0) * 1.1)
+    reach = math.ceil(max((abs(error) for error in errors if error is not None), default=1.0) * 1.2)
     return Axis("error (%)", (-reach, reach))
 
 

@@ -162,7 +162,8 @@ def _x(axis: Axis | WordAxis, labels: bool) -> altair.X:
 def _y(name: str, axis: Axis, ticks: int) -> altair.Y:
     import altair
 
-    return altair.Y(f"{name}:Q", axis=_shown(axis, tickCount=ticks), scale=_scale(axis))
+    count: dict[str, Any] = {} if axis.ticks else {"tickCount": ticks}  # which would thin out ticks that are given
+    return altair.Y(f"{name}:Q", axis=_shown(axis, **count), scale=_scale(axis))
 
 
 def _shown(axis: Axis, *, labels: bool = True, **more: Any) -> altair.Axis:
@@ -186,14 +187,14 @@ def _colour(frame: Frame) -> altair.Color:
     import altair
 
     scale = altair.Scale(domain=list(frame.looks), range=[look.colour for look in frame.looks.values()])
-    return altair.Color("group:N", title=frame.group, scale=scale, legend=altair.Legend(symbolOpacity=1))
+    return altair.Color("group:N", title=frame.group, scale=scale, legend=altair.Legend(symbolOpacity=1, symbolSize=80))
 
 
 def _shape(frame: Frame) -> altair.Shape:
     import altair
 
     scale = altair.Scale(domain=list(frame.looks), range=[look.shape for look in frame.looks.values()])
-    return altair.Shape("group:N", title=frame.group, scale=scale, legend=altair.Legend(symbolOpacity=1))
+    return altair.Shape("group:N", title=frame.group, scale=scale, legend=altair.Legend(symbolOpacity=1, symbolSize=80))
 
 
 def _size(frame: Frame, factor: float = 1) -> altair.Size:

@@ -13,7 +13,6 @@ from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level, link_tables
 from core.mmu.zap import zap_leaf, zap_table
 from core.spte import DIRTY, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
-from core.tables import LAZY
 
 
 @inlined
@@ -48,7 +47,9 @@ def fix_fast(memory, machine, counters, space, page, level, logging):
 @kernel
 def handle_fault(memory, machine, costs, counters, space, page, write, logging):
     """Handle a fault on `page` inside mmu_lock; return how long the critical section takes."""
-    writable = _host_page_is_writable(memory, machine, page, write)
+    if write and _replace_zero_page(memory, machine, counters, page):
+        return costs.drop_hold + _map(memory, machine, costs, counters, space, page, True, logging)
+    writable = _is_writable(memory, machine, page, write)
     level = leaf_level(memory, machine, space, page)
     if level == 0:
         return _map(memory, machine, costs, counters, space, page, writable, logging)
@@ -56,26 +57,16 @@ def handle_fault(memory, machine, costs, counters, space, page, write, logging):
         counters.faults_spurious += 1
         return costs.fix_hold
     target = machine.track_level if logging else level
-    if level > target and machine.split == LAZY:
-        return _drop_and_map(memory, machine, costs, counters, space, page, level, logging)
+    if level > target and not machine.fault_splits:
+        zap_leaf(memory, machine, counters, space, page, level)
+        counters.tlb_flushes += 1
+        return costs.drop_hold + _map(memory, machine, costs, counters, space, page, True, logging)
     splits = split_down_to(memory, machine, counters, space, page, level, target)
     index = entry_index(machine, space, page, target)
     entry = memory.sptes[index]
-    if machine.backing_shift == 0 and not entry & MMU_WRITABLE:
-        # The page was only read so far and the host mapped its shared zero page. Now the host replaces it: its
-        # notifier drops the SPTE, and the fault maps the new page.
-        return _drop_and_map(memory, machine, costs, counters, space, page, level, logging)
     if compare_and_swap(memory.sptes, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY) and logging:
         mark_leaf_dirty(memory, machine, page, target)
     return splits * (costs.split_child * CHILDREN + costs.table_hold) + costs.fix_hold
-
-
-@kernel
-def _drop_and_map(memory, machine, costs, counters, space, page, level, logging):
-    """Drop the leaf whole, ask every vCPU to flush, and map the faulting page alone."""
-    zap_leaf(memory, machine, counters, space, page, level)
-    counters.tlb_flushes += 1
-    return costs.drop_hold + _map(memory, machine, costs, counters, space, page, True, logging)
 
 
 @inlined
@@ -98,9 +89,39 @@ def _map(memory, machine, costs, counters, space, page, writable, logging):
 
 
 @inlined
-def _host_page_is_writable(memory, machine, page, write):
-    """Whether the host maps the backing page writable: after its first write. Only a populate with reads sees it."""
-    host = (page - machine.first) >> machine.backing_shift
+def _is_writable(memory, machine, page, write):
+    """Whether a leaf for the page may be writable: the host's page is, and the guest's D-bit is set (shadow).
+
+    Both come with the first write; only a populate with reads sees them missing.
+    """
+    number = page - machine.first
     if write:
-        memory.host_writable[host] = 1
-    return memory.host_writable[host] != 0
+        memory.host_writable[number >> machine.backing_shift] = 1
+        if machine.guest_shift >= 0:
+            memory.guest_dirty[number >> machine.guest_shift] = 1
+    if machine.guest_shift >= 0 and not memory.guest_dirty[number >> machine.guest_shift]:
+        return False
+    return memory.host_writable[number >> machine.backing_shift] != 0
+
+
+@inlined
+def _replace_zero_page(memory, machine, counters, page):
+    """The first write of a 4K page that was only read so far; say whether any space mapped the host's zero page.
+
+    The host replaces the zero page by one of its own. Its notifier drops the SPTEs that map the old one, KVM finds its
+    work outdated and lets the guest fault again: a not-present fault that maps the new page. (Huge pages of hugetlbfs
+    are never shared so, and are made writable in place.)
+    """
+    number = page - machine.first
+    if machine.backing_shift or memory.host_writable[number]:
+        return False
+    _is_writable(memory, machine, page, True)
+    dropped = 0
+    for space in range(machine.spaces):
+        if leaf_level(memory, machine, space, page) == 1:
+            dropped += zap_leaf(memory, machine, counters, space, page, 1)
+    if dropped:
+        counters.tlb_flushes += 1
+        counters.lock_acquisitions += 1
+        count_fault(counters, False, True)
+    return dropped > 0

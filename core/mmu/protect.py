@@ -10,7 +10,6 @@ from core.mmu.dirty_log import ALL_ONES, ONE
 from core.mmu.split import split_down_to
 from core.mmu.walk import entry_index, leaf_level
 from core.spte import ALL_BITS, DIRTY, MMU_WRITABLE, WRITABLE
-from core.tables import EAGER
 
 
 @kernel
@@ -69,7 +68,7 @@ def protect_word(memory, machine, counters, word, mask):
     first, last = base + lowest_one(mask), base + highest_one(mask)
     splits = 0
     if machine.all_set:
-        if machine.split == EAGER:
+        if machine.eager:
             splits = split_for_word(memory, machine, counters, first, last)
         for space in range(machine.spaces):
             for page in (first, last):

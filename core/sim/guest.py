@@ -31,8 +31,9 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     state = simulation.vcpus[vcpu]
     share = machine.pages_per_vcpu if machine.partitioned else machine.pages
     base = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
-    key = order_key(machine.seed, vcpu, phase.pass_number) if machine.random_order else 0
-    skips = machine.private and not machine.random_order and not machine.random_writes
+    shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
+    key = order_key(machine.seed, vcpu, phase.pass_number) if shuffles else 0
+    skips = machine.private and not shuffles and not machine.random_writes
     while True:
         if state.visit == share:
             if state.space == state.last_space:
@@ -43,7 +44,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         if not machine.private and time > horizon:
             state.event = RUN
             return time
-        number = shuffled(state.visit, share, key) if machine.random_order else state.visit
+        number = shuffled(state.visit, share, key) if shuffles else state.visit
         page = base + number
         level = max(1, leaf_level(memory, machine, state.space, page))
         index = entry_index(machine, state.space, page, level)
@@ -86,7 +87,7 @@ def _next_access(machine, memory, counters, phase, state, number, page):
         state.draw = next_draw(state.draw)
         write = state.draw % 100 < machine.write_percent
     else:
-        write = is_written_by_stride(number, machine.write_percent)
+        write = is_written_by_stride(number, machine.write_percent, machine.write_stride)
     if phase.write_all:
         write = True
     counters.accesses += 1
@@ -101,7 +102,9 @@ def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level, s
     """Run through a writable huge leaf, where nothing can happen up to its end; return how long that takes."""
     visit = state.visit
     last = min(share, visit + (1 << 9) - (page & 511) if level == 2 else visit + _pages_to_end_of_gig(machine, page))
-    writes = last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent)
+    writes = (
+        last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent, machine.write_stride)
+    )
     simulation.counters.accesses += last - visit
     simulation.counters.writes += writes
     simulation.counters.pages_written += writes

@@ -17,7 +17,6 @@ from core.sim.event_queue import NEVER
 from core.sim.guest import DONE
 from core.sim.state import ACQUIRE, CLEAR, DISABLE, ENABLE, GET, RUN
 from core.spte import PRESENT
-from core.tables import EAGER
 
 PREPARE, SPLIT, WALK, FLUSH = range(4)
 
@@ -122,7 +121,7 @@ def _prepare(machine, costs, memory, simulation, phase):
     if machine.all_set:
         set_all_dirty(memory, machine, ioctl.slot)
         _next_slot(simulation)
-    elif machine.split == EAGER and machine.leaf_level > machine.track_level:
+    elif machine.eager and machine.leaf_level > machine.track_level:
         ioctl.stage = SPLIT
     return machine.pages_per_slot * costs.bitmap_page
 

@@ -1,0 +1,52 @@
+"""Rules of KVM that no recorded count shows: what follows from how the host and the guest map a page."""
+
+from __future__ import annotations
+
+from core.config import make_config
+from core.rows import Row
+from core.sim.engine import simulate
+
+MIXED = {"populate_writes": "same", "write_pattern": "random", "write_percent": 20, "mem_per_vcpu": "64MiB"}
+
+
+def phase(rows: list[Row], name: str, iteration: int | None = None) -> Row:
+    return next(row for row in rows if (row["phase"], row["iteration"]) == (name, iteration))
+
+
+def test_the_first_write_of_a_page_that_was_only_read_faults_twice() -> None:
+    """The host replaces its zero page, drops the SPTE and lets the guest fault again, on nothing."""
+    dirty = phase(simulate(make_config(MIXED | {"backing": "4K", "pml": False})), "dirty", 1)
+    assert dirty["faults_write_protect"] == 2568
+    assert dirty["faults_not_present"] == 2568
+    assert dirty["faults_not_present_read"] == 0
+    assert dirty["zapped_4k"] == dirty["tlb_flushes"] == 2568
+
+
+def test_the_zero_page_is_dropped_from_every_address_space() -> None:
+    values = {"mmu": "nested", "backing": "4K", "address_spaces": 3, "populate_writes": "same", "write_percent": 50}
+    populate = phase(simulate(make_config(values | {"mem_per_vcpu": "2MiB"})), "populate")
+    assert populate["zapped_4k"] == 0  # every space finds the pages as the pattern left them: written or only read
+    values["write_pattern"] = "random"
+    populate = phase(simulate(make_config(values | {"mem_per_vcpu": "2MiB"})), "populate")
+    assert populate["zapped_4k"] > populate["tlb_flushes"] > 0
+
+
+def test_a_shadowed_page_stays_read_only_until_the_guest_sets_its_d_bit() -> None:
+    config = make_config(MIXED | {"mmu": "shadow", "backing": "2M", "guest_page": "4K"})
+    assert phase(simulate(config), "dirty", 1)["faults_write_protect"] == 2568
+
+
+def test_eager_splitting_does_not_split_in_faults_where_the_kernel_does_not() -> None:
+    values = {"backing": "2M", "populate_writes": "same", "write_pattern": "random", "write_percent": 1}
+    old = phase(simulate(make_config(values | {"kernel": "6.1", "mem_per_vcpu": "512MiB"})), "dirty", 1)
+    assert (old["splits_2m"], old["zapped_2m"], old["tlb_flushes"]) == (0, 4, 4)
+    new = phase(simulate(make_config(values | {"kernel": "6.12", "mem_per_vcpu": "512MiB"})), "dirty", 1)
+    assert (new["splits_2m"], new["zapped_2m"]) == (4, 0)
+
+
+def test_populate_goes_in_order_even_where_later_passes_do_not() -> None:
+    values = MIXED | {"backing": "2M"}
+    in_order = phase(simulate(make_config(values)), "populate")
+    shuffled = phase(simulate(make_config(values | {"access_order": "random"})), "populate")
+    assert shuffled["faults_write_protect"] == in_order["faults_write_protect"]
+    assert shuffled["faults_not_present_read"] == in_order["faults_not_present_read"]
