@@ -221,9 +221,10 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
             ioctl.split_region = region
             spent += _split_time(machine, costs, counters, splits)
         page_cost = costs.clear_split_page if ioctl.split_region == region else costs.clear_page
-        # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are
+        # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are,
+        # which is one huge leaf where nothing is split
         lookups = count_ones(mask) + visited - changed
-        spent += lookups * costs.scan_head if machine.rmap else visited * costs.walk_entry
+        spent += lookups * costs.scan_head if machine.rmap else max(1, visited) * costs.walk_entry
         spent += changed * page_cost
     return spent
 
