@@ -44,7 +44,7 @@ def fix_fast(memory, machine, counters, space, page, level, logging):
             mark_leaf_dirty(memory, machine, page, level)
 
 
-@kernel
+@inlined
 def handle_fault(memory, machine, costs, counters, space, page, write, logging):
     """Handle a fault on `page` inside mmu_lock; return how long the critical section takes."""
     if write and _replace_zero_page(memory, machine, counters, page):

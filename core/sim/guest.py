@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.atomics import compare_and_swap, fetch_or
-from core.kernel import inlined, kernel
+from core.kernel import inlined
 from core.mmu.dirty_log import ONE, mark_leaf_dirty
 from core.mmu.fault import count_fault, fix_fast, is_fast
 from core.mmu.walk import entry_index, leaf_level
@@ -22,7 +22,7 @@ PML_BUFFER = 512
 DONE = -1
 
 
-@kernel
+@inlined
 def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     """Run a vCPU's accesses from `time` on; return when its next event is due, or DONE at the end of its pass.
 
