@@ -25,6 +25,7 @@ MACHINE: Final = layout(
         "vcpus",
         "pages",
         "pages_per_vcpu",
+        "share",  # pages that each vCPU visits in a pass: its own, or all
         "pages_per_slot",
         "slots",
         "spaces",
@@ -92,6 +93,7 @@ def machine_of(config: Config) -> Record:
         "vcpus": config.vcpus,
         "pages": config.pages,
         "pages_per_vcpu": config.pages_per_vcpu,
+        "share": config.pages_per_vcpu if config.partitioned else config.pages,
         "pages_per_slot": config.pages_per_slot,
         "slots": config.slots,
         "spaces": spaces,

@@ -29,13 +29,11 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     Stops where an access needs the lock (event ACQUIRE), or, where pages are shared, beyond `horizon` (event RUN).
     """
     state = simulation.vcpus[vcpu]
-    share = machine.pages_per_vcpu if machine.partitioned else machine.pages
-    base = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
     shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
     key = order_key(machine.seed, vcpu, phase.pass_number) if shuffles else 0
     skips = machine.private and not shuffles and not machine.random_writes
     while True:
-        if state.visit == share:
+        if state.visit == machine.share:
             if state.space == state.last_space:
                 state.finish = time
                 return DONE
@@ -44,15 +42,15 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         if not machine.private and time > horizon:
             state.event = RUN
             return time
-        number = shuffled(state.visit, share, key) if shuffles else state.visit
-        page = base + number
+        number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
+        page = state.base + number
         level = max(1, leaf_level(memory, machine, state.space, page))
         index = entry_index(machine, state.space, page, level)
         entry = memory.sptes[index]  # 0 where nothing maps the page: the entries of a missing table are 0
         writable = entry & WRITABLE != 0
         quiet = writable and (not phase.logging or not machine.pml or entry & DIRTY != 0)
         if skips and quiet and level > 1:
-            time += _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level, share)
+            time += _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level)
             continue
         write = _next_access(machine, memory, simulation.counters, phase, state, number, page)
         if entry & PRESENT and (writable or not write):
@@ -98,10 +96,11 @@ def _next_access(machine, memory, counters, phase, state, number, page):
 
 
 @inlined
-def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level, share):
+def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     """Run through a writable huge leaf, where nothing can happen up to its end; return how long that takes."""
     visit = state.visit
-    last = min(share, visit + (1 << 9) - (page & 511) if level == 2 else visit + _pages_to_end_of_gig(machine, page))
+    rest_of_leaf = (1 << 9) - (page & 511) if level == 2 else _pages_to_end_of_gig(machine, page)
+    last = min(machine.share, visit + rest_of_leaf)
     writes = (
         last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent, machine.write_stride)
     )
