@@ -43,7 +43,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             state.event = RUN
             return time
         number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
-        page = state.base + number
+        page = state.first_page + number
         level = max(1, leaf_level(memory, machine, state.space, page))
         index = entry_index(machine, state.space, page, level)
         entry = memory.sptes[index]  # 0 where nothing maps the page: the entries of a missing table are 0

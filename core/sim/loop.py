@@ -139,7 +139,7 @@ def _start_pass(machine, costs, simulation, phase):
         start = costs.stagger * vcpu // max(1, machine.vcpus - 1)
         simulation.times.other += start
         state = vcpus[vcpu]
-        state.base = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
+        state.first_page = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
         state.visit = 0
         state.pml_fill = 0
         state.space = 0 if phase.all_spaces else vcpu % machine.spaces

@@ -36,7 +36,7 @@ RESUME = 4  # it has, and its access goes through
 
 VCPU: Final = layout(
     [
-        "base",  # the first page of its share
+        "first_page",  # of its share
         "visit",  # visits done in this pass and space
         "space",
         "last_space",
