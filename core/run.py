@@ -43,4 +43,4 @@ def estimated_seconds(config: Config) -> float:
     visits = config.pages * overlap * (config.iterations + 2)
     if not config.partitioned or config.mmu == "tdp":
         locked *= 2  # each fault is several events there
-    return 0.003 + visits * 4e-9 + written * logged * 6e-9 + locked * 70e-9
+    return 0.003 + visits * 4e-9 + written * logged * 6e-9 + locked * 40e-9
