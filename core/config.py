@@ -110,10 +110,7 @@ def make_config(values: Mapping[str, object]) -> Config:
 
     Raises ConfigError naming the field, the value and what is allowed.
     """
-    for name in values:
-        if name not in FIELDS:
-            raise ConfigError(name, f"no such field; allowed: {', '.join(FIELDS)}")
-    checked: dict[str, Any] = {name: _checked(name, value) for name, value in values.items()}
+    checked: dict[str, Any] = {name: check_field(name, value) for name, value in values.items()}
     # KVM offers initially-all-set only with manual protection, so without the one the other's default is off too.
     checked.setdefault("initially_all_set", checked.get("manual_protect", True))
     config = _normalised(Config(**checked))
@@ -134,7 +131,7 @@ def parse_field(name: str, text: str) -> object:
             return int(text)
         except ValueError:
             raise ConfigError(name, f"{text!r} is not a whole number") from None
-    return _checked(name, text)
+    return check_field(name, text)
 
 
 def config_record(config: Config) -> dict[str, Any]:
@@ -163,18 +160,21 @@ def config_text(config: Config) -> str:
     for name, value in config_record(config).items():
         if value == getattr(Config() if name in deciding else default, name) and name != "mmu":
             continue
-        words.append(f"{name}={_field_text(name, value)}")
+        words.append(f"{name}={field_text(name, value)}")
     return " ".join(words)
 
 
-def _field_text(name: str, value: object) -> str:
+def field_text(name: str, value: object) -> str:
+    """A field's value as it is typed on a command line; `parse_field` reads it back."""
     if name == "mem_per_vcpu" and isinstance(value, int):
         return format_size(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _checked(name: str, value: object) -> object:
-    """`value` as the type of the field, within its own bounds."""
+def check_field(name: str, value: object) -> object:
+    """`value` as the field's own type, sizes in bytes; ConfigError if no config may have it."""
+    if name not in FIELDS:
+        raise ConfigError(name, f"no such field; allowed: {', '.join(FIELDS)}")
     if name == "mem_per_vcpu":
         return _checked_size(value)
     if name in CHOICES:

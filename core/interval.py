@@ -114,7 +114,12 @@ def _ioctl_parts(config: Config, row: Row, costs: dict[str, float]) -> dict[str,
     return parts
 
 
+@functools.lru_cache(maxsize=64)  # every row of a config asks for them
 def _costs(config: Config, profile: Profile) -> dict[str, float]:
+    return _cost_seconds(config, profile)
+
+
+def _cost_seconds(config: Config, profile: Profile) -> dict[str, float]:
     """The config's costs in seconds."""
     costs = costs_of(config, profile)
     return {name: int(costs[name]) / PICOSECONDS / 1e9 for name in COSTS.names or ()}
@@ -133,4 +138,4 @@ def _cost_derivatives(profile: Profile, mmu: str, vcpus: int, pages: int) -> Vec
 
 
 def _log_costs(config: Config, profile: Profile) -> Vector:
-    return np.log([max(seconds, 1e-15) for seconds in _costs(config, profile).values()])
+    return np.log([max(seconds, 1e-15) for seconds in _cost_seconds(config, profile).values()])

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeGuard
 
-from core.config import CHOICES
+from core.config import CHOICES, field_text
 from sweep.errors import QueryError
 from sweep.tables import NUMBER_KINDS, SPLIT_ORDER, Metric, Table, value_order
-from sweep.values import value_word
 
 PALETTE: Final = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 SHAPES: Final = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right")
@@ -88,7 +87,7 @@ def x_axis(tables: Sequence[Table], log: bool | None) -> Axis | WordAxis:
     if len(numbers) < len(found):
         if log:
             raise QueryError(f"--log-x: the values of {name} are words; leave --log-x out")
-        return WordAxis(title, tuple(value_word(name, value) for value in found))
+        return WordAxis(title, tuple(field_text(name, value) for value in found))
     unit = 1
     if name == "mem_per_vcpu":
         word, unit = next((item for item in SIZE_UNITS.items() if item[1] <= numbers[-1]), ("bytes", 1))
@@ -140,7 +139,7 @@ def y_title(metric: Metric) -> str:
 def looks(name: str, values: Iterable[object]) -> dict[str, Look]:
     """The look of each value of a field, under the value's word and in the order of a legend."""
     found = _sorted_values(name, values)
-    words = [value_word(name, value) for value in found]
+    words = [field_text(name, value) for value in found]
     places = [place / max(len(words) - 1, 1) for place in range(len(words))]
     sizes = [LARGEST_POINT + (SMALLEST_POINT - LARGEST_POINT) * place for place in places]
     if all(map(is_number, found)) or len(found) > len(PALETTE):

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from core.config import field_text
 from sweep.chart_axes import Axis, Look, WordAxis, is_number
 from sweep.tables import Table
-from sweep.values import value_word
 
 if TYPE_CHECKING:
     import altair
@@ -56,7 +56,7 @@ def panel(table: Table, frame: Frame) -> altair.VConcatChart:
     marks = table_marks(table, frame.x)
     with_errors = any(mark["error"] is not None for mark in marks)
     strip = [_error_strip(marks, frame)] if with_errors else []
-    heading = " ".join(f"{name}={value_word(name, value)}" for name, value in table.heading.items())
+    heading = " ".join(f"{name}={field_text(name, value)}" for name, value in table.heading.items())
     lines = textwrap.wrap(f"{heading} (published in: {table.source})" if table.source else heading, HEADING_WIDTH)
     title = altair.TitleParams(lines, fontSize=12, fontWeight="normal", anchor="start", frame="group")
     return altair.vconcat(_numbers(marks, frame, not with_errors), *strip, spacing=8, title=title if lines else "")
@@ -66,7 +66,7 @@ def table_marks(table: Table, x: Axis | WordAxis) -> list[Mark]:
     """What is drawn of one table. A config without a value interrupts its line."""
     marks: list[Mark] = []
     for column in table.column_values:
-        group, segment = value_word(table.columns, column), 0
+        group, segment = field_text(table.columns, column), 0
         for row in table.row_values:
             cell = table.cells.get((row, column))
             if cell is None:
@@ -83,7 +83,7 @@ def table_marks(table: Table, x: Axis | WordAxis) -> list[Mark]:
 
 
 def _place(name: str, value: object, x: Axis | WordAxis) -> object:
-    return value / x.unit if isinstance(x, Axis) and is_number(value) else value_word(name, value)
+    return value / x.unit if isinstance(x, Axis) and is_number(value) else field_text(name, value)
 
 
 def _numbers(marks: Sequence[Mark], frame: Frame, labels: bool) -> altair.LayerChart:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.config import Config, config_record, make_config
+from core.config import Config, config_record, field_text, make_config
 from core.errors import ConfigError, ProfileError
 from sweep.errors import SpecError, spec_place
 from sweep.grid import Point, grid_points, grid_size
 from sweep.sample import sample_points
 from sweep.spec_file import SpecFile, read_spec_file, spec_file_text, with_override
-from sweep.values import parse_override, value_word
+from sweep.values import parse_override
 from sweep.where import rows_matching, where_fields
 
 MAX_POINTS: Final = 1_000_000
@@ -116,7 +116,7 @@ def _wanted_configs(place: str, points: Iterable[Point], tables: SpecFile) -> It
     while chunk := [_judged({**tables.fixed, **point}) for point in itertools.islice(remaining, _CHUNK)]:
         for judged in chunk if tables.where is None else _kept(tables.where, chunk):
             if isinstance(judged.outcome, ConfigError):
-                words = " ".join(f"{name}={value_word(name, value)}" for name, value in judged.point.items())
+                words = " ".join(f"{name}={field_text(name, value)}" for name, value in judged.point.items())
                 raise SpecError(f"{place}: {judged.outcome} (in the point {words})") from judged.outcome
             yield judged.outcome
 

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from core.config import field_text
 from sweep.errors import SpecError, spec_place
 from sweep.grid import Grid, shared_point, without_shared_points
 from sweep.sample import Range, Sample, read_sample
-from sweep.values import field_value, field_values, text_toml, value_toml, value_word
+from sweep.values import field_value, field_values, text_toml, value_toml
 from sweep.where import EXAMPLE, where_fields
 
 TOP_KEYS: Final = ("name", "where", "fixed", "grid", "sample")
@@ -192,5 +193,5 @@ def _check_named_once(spec_file: SpecFile) -> None:
     for (place, grid), (other_place, other) in itertools.combinations(places, 2):
         point = shared_point(grid, other)
         if point is not None:
-            words = " ".join(f"{name}={value_word(name, value)}" for name, value in point.items())
+            words = " ".join(f"{name}={field_text(name, value)}" for name, value in point.items())
             raise SpecError(f"{other_place}: the point {words} is in {place} too; keep it in one of them")

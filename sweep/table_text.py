@@ -12,10 +12,10 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from core.config import field_text
 from sweep.errors import QueryError
 from sweep.query import markdown_line
 from sweep.tables import NUMBER_KINDS, Cell, Metric, Table, accuracy
-from sweep.values import value_word
 
 FORMATS: Final = ("lkml", "markdown", "csv")
 
@@ -145,13 +145,13 @@ def _csv_lines(tables: Sequence[Table]) -> Iterator[str]:
     yield _csv_line(["phase", "iteration", "column", *headings, *laid_out, "value", *interval, *published])
     for table in tables:
         metric = [table.metric.phase, table.metric.iteration, table.metric.column]
-        named = [value_word(name, table.heading[name]) if name in table.heading else "" for name in headings]
+        named = [field_text(name, table.heading[name]) if name in table.heading else "" for name in headings]
         for row in table.row_values:
             for column in table.column_values:
                 cell = table.cells.get((row, column), Cell(None))
                 ends = [cell.low, cell.high][: len(interval)]
                 numbers = [cell.value, *ends, *[cell.published, cell.error_percent][: len(published)]]
-                place = [value_word(table.rows, row), value_word(table.columns, column)]
+                place = [field_text(table.rows, row), field_text(table.columns, column)]
                 yield _csv_line([*metric, *named, *place, *numbers])
 
 
@@ -173,7 +173,7 @@ def _cell_parts(table: Table, row: object, column: object) -> tuple[str, ...]:
 
 
 def _heading_text(table: Table) -> str:
-    words = " ".join(f"{name}={value_word(name, value)}" for name, value in table.heading.items())
+    words = " ".join(f"{name}={field_text(name, value)}" for name, value in table.heading.items())
     return f"{words} (published in: {table.source})" if table.source else words
 
 
@@ -182,14 +182,14 @@ def _row_title(table: Table) -> str:
 
 
 def _row_label(table: Table, value: object) -> str:
-    return value_word(table.rows, value)
+    return field_text(table.rows, value)
 
 
 def _column_label(table: Table, value: object) -> str:
     """`eager_page_split=N` and `=Y`, the thread's words, where the columns are no more than those two."""
     if table.columns == "split" and set(table.column_values) <= {"lazy", "eager"}:
         return f"eager_page_split={'Y' if value == 'eager' else 'N'}"
-    return f"{table.columns}={value_word(table.columns, value)}"
+    return f"{table.columns}={field_text(table.columns, value)}"
 
 
 def _notes(table: Table) -> Iterator[str]:

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from core.config import FIELDS
+from core.config import FIELDS, field_text
 from sweep.errors import QueryError
 from sweep.published import PUBLISHED_COLUMNS
 from sweep.query import markdown_line
@@ -26,7 +26,6 @@ from sweep.validation import (
     validation_tables,
     varying_fields,
 )
-from sweep.values import value_word
 
 SUMMARY_TITLES: Final = ("values", "median error", "90th percentile", "worst", "inside 90% interval")
 
@@ -86,7 +85,7 @@ def csv_lines(found: Sequence[Prediction], left_out: str = "") -> Iterator[str]:
     names = _csv_fields(found)
     for prediction in found:
         timing = prediction.measured
-        fields = (value_word(name, getattr(timing.config, name)) for name in names)
+        fields = (field_text(name, getattr(timing.config, name)) for name in names)
         numbers = (prediction.seconds, prediction.low, prediction.high, timing.seconds, prediction.error_percent)
         yield _csv_line([left_out, timing.table, timing.phase, timing.iteration, *fields, *numbers])
 
@@ -129,7 +128,7 @@ def _interval_note(table: ValidationTable) -> str:
 def _outside_text(rows: str, prediction: Prediction) -> str:
     config = prediction.measured.config
     interval = f"{number_text(prediction.low, 'seconds')} to {number_text(prediction.high, 'seconds')}"
-    return f"{rows}={value_word(rows, getattr(config, rows))} split={config.split} ({interval})"
+    return f"{rows}={field_text(rows, getattr(config, rows))} split={config.split} ({interval})"
 
 
 def _summary_cells(found: Summary) -> list[str]:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.config import Config, make_config
+from core.config import Config, field_text, make_config
 from sweep.errors import SpecError
 from sweep.grid import Grid, grid_points, shared_point, without_shared_points
 from sweep.spec import Spec, load_spec, resolved_text
-from sweep.values import parse_override, value_word
+from sweep.values import parse_override
 
 GIB = 2**30
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -232,7 +232,7 @@ def test_the_resolved_text_gives_the_same_configs(
 
 @given(st.integers(1, 2**34).map(lambda pages: pages * 4096))
 def test_every_size_is_read_back_as_it_is_written(size: int) -> None:
-    assert parse_override(f"mem_per_vcpu={value_word('mem_per_vcpu', size)}") == ("mem_per_vcpu", (size,))
+    assert parse_override(f"mem_per_vcpu={field_text('mem_per_vcpu', size)}") == ("mem_per_vcpu", (size,))
 
 
 def test_the_resolved_text_of_a_sample_gives_the_same_configs(spec_path: Path) -> None:
