@@ -107,7 +107,7 @@ def _quoted_title(table: Table) -> str:
 def _part_names(table: Table) -> tuple[str, ...]:
     """What the parts of a cell are."""
     interval = ("90%",) if table.with_interval else ()
-    return ("predicted", *interval, "published", "error") if table.with_published else ("", *interval)
+    return ("predicted", *interval, table.beside, "error") if table.with_published else ("", *interval)
 
 
 def _joined(table: Table, cells: Sequence[Sequence[str]]) -> list[str]:
@@ -214,6 +214,6 @@ def _accuracy_text(what: str, tables: Sequence[Table]) -> str:
     found = accuracy(tables)
     if found is None:
         return f"{what}: nothing published for these configs"
-    values = f"{found.values} published {'value' if found.values == 1 else 'values'}"
+    values = f"{found.values} {tables[0].beside} {'value' if found.values == 1 else 'values'}"
     tail = f", 90th percentile {found.p90:.1f}%" if len(tables) > 1 else ""
     return f"{what}: {values}, median error {found.median:.1f}%{tail}, worst {found.worst:.1f}%"

@@ -102,6 +102,7 @@ class Table:
     varying: tuple[str, ...] = ()
     with_published: bool = False
     source: str = ""
+    beside: str = "published"  # what the values beside the predicted ones are
     row_values: tuple[object, ...] = field(init=False)
     column_values: tuple[object, ...] = field(init=False)
 
