@@ -10,7 +10,7 @@ from typing import Final
 from core.config import Config, config_record
 from core.profile import load_profile
 
-ENGINE_VERSION: Final = "1"
+ENGINE_VERSION: Final = "2"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
 
 

@@ -34,6 +34,11 @@ def new_record(fields: np.dtype[Any], values: Mapping[str, int] | None = None) -
     return record
 
 
+def words_of(fields: np.dtype[Any]) -> int:
+    """How many integers a record of that layout holds."""
+    return fields.itemsize // np.dtype(np.int64).itemsize
+
+
 def clear_record(record: Record) -> None:
     """Set every field to 0."""
     for name in record.dtype.names:

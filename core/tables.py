@@ -1,12 +1,17 @@
-"""Guest memory as KVM sees it: where the test region lies, and its page tables as one flat array, one byte per SPTE.
+"""Guest memory as KVM sees it: where the test region lies, its page tables (one byte per SPTE) and its dirty bitmaps.
 
 An entry of level 1 maps 4K, of level 2 2M, of level 3 1G; of level 4 only the presence of its table is kept. A `page`
 is counted from the 2M boundary below the region, so that page >> 9 is its 2M region. Every address space has its own
 entries at each level.
+
+Memory is cut into chunks of 512 pages, counted from the first page of the guest. All that is kept about the pages of a
+chunk, the level-2 entries included, is its block. Chunks in the same state share a block, and get one of their own when
+they are to change (core.mmu.block): so what is kept grows with the number of different states, not of pages.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,6 +23,7 @@ from core.sizes import LEVELS, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int32]
 
 
 MACHINE: Final = layout(
@@ -31,10 +37,12 @@ MACHINE: Final = layout(
         "spaces",
         "first",  # `page` of the first page of guest memory
         "entries",  # level-1 entries of one address space
-        "regions",  # level-2 entries of one address space
+        "chunks",
+        "chunk_start",  # `page` where chunk 0 starts: chunk r holds the level-2 entries of region r, too
+        "blocks",  # room for so many
         "region_shift",  # offset of the first 2M region within its 1G
         "gigs",  # level-3 entries of one address space
-        "level2",  # index of the first level-2 entry of all address spaces
+        "level2",  # index in sptes of the first level-2 entry
         "level3",  # index of the first level-3 entry
         "level4",  # index of the first level-4 entry
         "backing_shift",  # log2 of the pages in one page of the host's backing
@@ -50,7 +58,7 @@ MACHINE: Final = layout(
         "manual",
         "collapse_in_place",  # disable puts a huge leaf in the place of a table (7.3, TDP MMU)
         "flush_each_split",  # eager splits of the rmap MMUs flush one by one (up to 6.12)
-        "partitioned",
+        "partitioned",  # no two vCPUs visit the same page
         "private",  # no two vCPUs ever touch the same leaf or table entry
         "write_percent",
         "write_stride",  # every so many pages one is written; 0: write_percent pages in every 100
@@ -62,15 +70,28 @@ MACHINE: Final = layout(
 """What the kernels need to know of a Config, as plain integers (flags are 0 or 1)."""
 
 
+WORDS_PER_BLOCK: Final = PAGES_PER_2M // 64
+
+
 class Memory(NamedTuple):
     """The state the engines share: page tables, host pages, dirty bitmaps. Entries change by compare-and-swap."""
 
-    sptes: Bytes  # level-1 entries of all address spaces, then those of levels 2, 3 and 4
-    host_writable: Bytes  # per backing page: the host has given it a writable page
+    block_of: Counts  # per chunk
+    references: Counts  # per block: chunks that share it, and others that want it unchanged
+    free_blocks: Counts  # those that nobody refers to any more, a stack
+    block_counts: Counts  # how many blocks are free, and how many were ever used
+    sptes: Bytes  # per block and address space 512 level-1 entries; then 1 of level 2; then levels 3 and 4 per space
+    host_writable: Bytes  # per backing page, block by block up to 2M: the host has given it a writable page
     guest_dirty: Bytes  # shadow: per page of the guest's tables, the D-bit of the guest's entry
-    dirty: Words  # KVM's dirty bitmap: one bit per page, slots in order
-    reported: Words  # user space's copy, filled by get and handed back by clear
-    written: Words  # pages written in this pass; empty where no page is visited twice
+    dirty: Words  # per block 512 bits of KVM's dirty bitmap
+    reported: Words  # per block 512 bits of user space's copy, filled by get and handed back by clear
+    written: Words  # pages written in this pass, in order; empty where a page's visits are all alike
+
+
+class SharedMemory(Memory):
+    """Memory that processes share: its entries and bits change by atomic operations (core.mmu.change)."""
+
+    __slots__ = ()
 
 
 def machine_of(config: Config) -> Record:
@@ -85,6 +106,9 @@ def machine_of(config: Config) -> Record:
     first = start % PAGES_PER_2M
     region_shift = start % PAGES_PER_1G // PAGES_PER_2M
     regions = -(-(first + config.pages) // PAGES_PER_2M)
+    chunk_start = first - PAGES_PER_2M if first else 0
+    chunks = (first + config.pages - 1 - chunk_start) // PAGES_PER_2M + 1
+    blocks = chunks + blocks_kept(config) + 1
     gigs = -(-(region_shift + regions) // 512)
     spaces = config.address_spaces
     leaf_pages = PAGES_PER_2M ** (config.leaf_level - 1)
@@ -99,12 +123,14 @@ def machine_of(config: Config) -> Record:
         "spaces": spaces,
         "first": first,
         "entries": regions * PAGES_PER_2M,
-        "regions": regions,
+        "chunks": chunks,
+        "chunk_start": chunk_start,
+        "blocks": blocks,
         "region_shift": region_shift,
         "gigs": gigs,
-        "level2": spaces * regions * PAGES_PER_2M,
-        "level3": spaces * regions * (PAGES_PER_2M + 1),
-        "level4": spaces * (regions * (PAGES_PER_2M + 1) + gigs),
+        "level2": spaces * blocks * PAGES_PER_2M,
+        "level3": spaces * blocks * (PAGES_PER_2M + 1),
+        "level4": spaces * (blocks * (PAGES_PER_2M + 1) + gigs),
         "backing_shift": backing_pages.bit_length() - 1,
         "guest_shift": _guest_shift(config),
         "leaf_level": config.leaf_level,
@@ -120,7 +146,7 @@ def machine_of(config: Config) -> Record:
         "manual": int(config.manual_protect),
         "collapse_in_place": int(tdp and config.kernel == "7.3"),
         "flush_each_split": int(not tdp and config.kernel != "7.3"),
-        "partitioned": int(config.partitioned),
+        "partitioned": int(config.partitioned or config.vcpus == 1),
         "private": int(_is_private(config, leaf_pages, backing_pages)),
         "write_percent": config.write_percent,
         "write_stride": write_stride(config.write_percent),
@@ -132,16 +158,40 @@ def machine_of(config: Config) -> Record:
 
 
 def new_memory(machine: Record) -> Memory:
-    """Empty tables and bitmaps for `machine`."""
-    words = -(-machine.pages // 64)
+    """Empty tables and bitmaps for `machine`: all chunks share block 0, which stays as it is.
+
+    Nothing is touched here but the blocks' numbers: the system gives the pages of the rest when they are first used.
+    """
+    blocks = int(machine.blocks)
+    references = np.zeros(blocks, np.int32)
+    references[0] = machine.chunks + 1
+    may_repeat = not machine.partitioned or (machine.random_writes and machine.spaces > 1)
     return Memory(
+        block_of=np.zeros(machine.chunks, np.int32),
+        references=references,
+        free_blocks=np.zeros(blocks, np.int32),
+        block_counts=np.array([0, 1], np.int32),
         sptes=np.zeros(machine.level4 + machine.spaces * (machine.gigs // 512 + 1), np.uint8),
-        host_writable=np.zeros(machine.pages >> machine.backing_shift, np.uint8),
-        guest_dirty=np.zeros((machine.pages >> machine.guest_shift) + 1 if machine.guest_shift >= 0 else 0, np.uint8),
-        dirty=np.zeros(words, np.uint64),
-        reported=np.zeros(words, np.uint64),
-        written=np.zeros(0 if machine.partitioned else words, np.uint64),
+        host_writable=np.zeros(_page_states(machine, int(machine.backing_shift)), np.uint8),
+        guest_dirty=np.zeros(_page_states(machine, int(machine.guest_shift)), np.uint8),
+        dirty=np.zeros(blocks * WORDS_PER_BLOCK, np.uint64),
+        reported=np.zeros(blocks * WORDS_PER_BLOCK, np.uint64),
+        written=np.zeros(-(-machine.pages // 64) if may_repeat else 0, np.uint64),
     )
+
+
+def bitmap_in_order(machine: Record, memory: Memory, words: Words) -> Words:
+    """The words of `dirty` or `reported` in the order of the guest's pages."""
+    first = int(machine.first - machine.chunk_start) // PAGES_PER_2M
+    of_chunks: Words = words.reshape(-1, WORDS_PER_BLOCK)[memory.block_of[first:]].ravel()
+    return of_chunks[: machine.pages // 64]
+
+
+def _page_states(machine: Record, shift: int) -> int:
+    """How many pages of 2**shift pages a block, or the guest, holds."""
+    if shift < 0:
+        return 0
+    return int(machine.blocks) * PAGES_PER_2M >> shift if shift <= 9 else (int(machine.pages) >> shift) + 1
 
 
 def write_stride(write_percent: int) -> int:
@@ -151,6 +201,18 @@ def write_stride(write_percent: int) -> int:
     """
     stride = 100 // write_percent if write_percent else 0
     return stride if stride and 100 // stride == write_percent and 100 % stride else 0
+
+
+def write_period(config: Config) -> int:
+    """Pages after which the pattern of writes repeats; 0 where it never does."""
+    if config.write_pattern == "random" or config.access_order == "random":
+        return 0
+    return write_stride(config.write_percent) or 100 // math.gcd(100, config.write_percent)
+
+
+def blocks_kept(config: Config) -> int:
+    """Blocks that fast-forwarding keeps unchanged at most: a period of every vCPU's, and of the ioctl's units."""
+    return (config.vcpus + 2) * (write_period(config) + 2)
 
 
 def _guest_shift(config: Config) -> int:

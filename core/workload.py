@@ -18,6 +18,18 @@ def next_draw(state):
     return state * MULTIPLIER % MODULUS
 
 
+@kernel
+def draw_after(state, draws):
+    """The state after `draws` more draws."""
+    factor = MULTIPLIER
+    while draws:
+        if draws & 1:
+            state = state * factor % MODULUS
+        factor = factor * factor % MODULUS
+        draws >>= 1
+    return state
+
+
 @inlined
 def is_written_by_stride(page, write_percent, write_stride):
     """Whether page number `page` of the share is written: every F-th from the first on, or as even a spread.

@@ -6,8 +6,8 @@ the bits of the first leaf below it. The rmap MMUs drop the small leaves and lea
 
 from __future__ import annotations
 
-from core.atomics import compare_and_swap
 from core.kernel import kernel
+from core.mmu.change import swap_entry
 from core.mmu.walk import entry_index, first_page, leaf_level
 from core.mmu.zap import zap_leaf, zap_table
 from core.spte import LEAF, TABLE, WRITABLE
@@ -17,7 +17,7 @@ from core.spte import LEAF, TABLE, WRITABLE
 def collapse_table(memory, machine, counters, space, page):
     """TDP MMU: free the table where the largest leaf for `page` could be; return the leaves dropped."""
     level = machine.leaf_level
-    index = entry_index(machine, space, page, level)
+    index = entry_index(memory, machine, space, page, level)
     if memory.sptes[index] != TABLE:
         return 0
     leaf = 0
@@ -26,7 +26,7 @@ def collapse_table(memory, machine, counters, space, page):
         if leaf == 0:
             return 0
     dropped = zap_table(memory, machine, counters, space, page, level)
-    if compare_and_swap(memory.sptes, index, TABLE, leaf) and leaf:
+    if swap_entry(memory, index, TABLE, leaf) and leaf:
         counters.leaves[level] += 1
         if not leaf & WRITABLE:
             counters.write_protected += 1
@@ -56,7 +56,7 @@ def _first_leaf_below(memory, machine, space, page, level):
     while child < last:
         found = leaf_level(memory, machine, space, child)
         if found > 0:
-            return memory.sptes[entry_index(machine, space, child, found)] | LEAF
-        below_table = memory.sptes[entry_index(machine, space, child, 2)] == TABLE
+            return memory.sptes[entry_index(memory, machine, space, child, found)] | LEAF
+        below_table = memory.sptes[entry_index(memory, machine, space, child, 2)] == TABLE
         child += 1 if below_table else 512
     return 0

@@ -6,11 +6,12 @@ read fault maps the page writable and so reports it dirty.
 
 from __future__ import annotations
 
-from core.atomics import compare_and_swap
 from core.kernel import inlined, kernel
+from core.mmu.block import chunk_of, own
+from core.mmu.change import swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.split import CHILDREN, split_down_to
-from core.mmu.walk import entry_index, leaf_level, link_tables
+from core.mmu.walk import entry_index, leaf_level, link_tables, small_entry_index
 from core.mmu.zap import zap_leaf, zap_table
 from core.spte import DIRTY, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
 
@@ -36,86 +37,99 @@ def is_fast(machine, entry, level, logging):
 @kernel
 def fix_fast(memory, machine, counters, space, page, level, logging):
     """fast_page_fault: make the leaf of `level` writable, without the lock."""
-    index = entry_index(machine, space, page, level)
+    block = own(memory, machine, chunk_of(machine, page))
+    index = entry_index(memory, machine, space, page, level)
     entry = memory.sptes[index]
-    if compare_and_swap(memory.sptes, index, entry, entry | WRITABLE | DIRTY):
+    if swap_entry(memory, index, entry, entry | WRITABLE | DIRTY):
         counters.faults_fast += 1
         if logging:
-            mark_leaf_dirty(memory, machine, page, level)
+            mark_leaf_dirty(memory, machine, block, page, level)
 
 
 @inlined
 def handle_fault(memory, machine, costs, counters, space, page, write, logging):
     """Handle a fault on `page` inside mmu_lock; return how long the critical section takes."""
-    if write and _replace_zero_page(memory, machine, counters, page):
-        return costs.drop_hold + _map(memory, machine, costs, counters, space, page, True, logging)
-    writable = _is_writable(memory, machine, page, write)
+    block = own(memory, machine, chunk_of(machine, page))
+    if write and _replace_zero_page(memory, machine, counters, block, page):
+        return costs.drop_hold + _map(memory, machine, costs, counters, block, space, page, True, logging)
+    writable = _is_writable(memory, machine, block, page, write)
     level = leaf_level(memory, machine, space, page)
     if level == 0:
-        return _map(memory, machine, costs, counters, space, page, writable, logging)
-    if not write or memory.sptes[entry_index(machine, space, page, level)] & WRITABLE:
+        return _map(memory, machine, costs, counters, block, space, page, writable, logging)
+    if not write or memory.sptes[entry_index(memory, machine, space, page, level)] & WRITABLE:
         counters.faults_spurious += 1
         return costs.fix_hold
     target = machine.track_level if logging else level
     if level > target and not machine.fault_splits:
         zap_leaf(memory, machine, counters, space, page, level)
         counters.tlb_flushes += 1
-        return costs.drop_hold + _map(memory, machine, costs, counters, space, page, True, logging)
+        return costs.drop_hold + _map(memory, machine, costs, counters, block, space, page, True, logging)
     splits = split_down_to(memory, machine, counters, space, page, level, target)
-    index = entry_index(machine, space, page, target)
+    index = entry_index(memory, machine, space, page, target)
     entry = memory.sptes[index]
-    if compare_and_swap(memory.sptes, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY) and logging:
-        mark_leaf_dirty(memory, machine, page, target)
+    if swap_entry(memory, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY) and logging:
+        mark_leaf_dirty(memory, machine, memory.block_of[chunk_of(machine, page)], page, target)
     return splits * (costs.split_child * CHILDREN + costs.table_hold) + costs.fix_hold
 
 
 @inlined
-def _map(memory, machine, costs, counters, space, page, writable, logging):
+def _map(memory, machine, costs, counters, block, space, page, writable, logging):
     """Map `page` at the largest level allowed now; return how long that takes inside the lock."""
     level = machine.track_level if logging else machine.leaf_level
     hold = costs.map_hold + costs.table_hold * link_tables(memory, machine, counters, space, page, level)
-    index = entry_index(machine, space, page, level)
+    level_1 = small_entry_index(machine, block, space, page)
+    index = level_1 if level == 1 else entry_index(memory, machine, space, page, level)
     entry = memory.sptes[index]
     if entry == TABLE:
         # An emptied table stands where the huge leaf goes (rmap MMUs, after logging was disabled).
         zap_table(memory, machine, counters, space, page, level)
         counters.tlb_flushes += 1
         hold += costs.drop_hold
-    if compare_and_swap(memory.sptes, index, entry, WRITABLE_LEAF if writable else READ_ONLY_LEAF):
+    if swap_entry(memory, index, entry, WRITABLE_LEAF if writable else READ_ONLY_LEAF):
         counters.leaves[level] += 1
         if logging and writable:
-            mark_leaf_dirty(memory, machine, page, level)
+            mark_leaf_dirty(memory, machine, block, page, level)
     return hold
 
 
 @inlined
-def _is_writable(memory, machine, page, write):
+def _is_writable(memory, machine, block, page, write):
     """Whether a leaf for the page may be writable: the host's page is, and the guest's D-bit is set (shadow).
 
     Both come with the first write; only a populate with reads sees them missing.
     """
-    number = page - machine.first
+    host = _state_index(machine, block, page, machine.backing_shift)
     if write:
-        memory.host_writable[number >> machine.backing_shift] = 1
-        if machine.guest_shift >= 0:
-            memory.guest_dirty[number >> machine.guest_shift] = 1
-    if machine.guest_shift >= 0 and not memory.guest_dirty[number >> machine.guest_shift]:
-        return False
-    return memory.host_writable[number >> machine.backing_shift] != 0
+        memory.host_writable[host] = 1
+    if machine.guest_shift >= 0:
+        guest = _state_index(machine, block, page, machine.guest_shift)
+        if write:
+            memory.guest_dirty[guest] = 1
+        if not memory.guest_dirty[guest]:
+            return False
+    return memory.host_writable[host] != 0
 
 
 @inlined
-def _replace_zero_page(memory, machine, counters, page):
+def _state_index(machine, block, page, shift):
+    """Index into host_writable or guest_dirty, whose pages are of 2**shift pages, of the one that holds `page`."""
+    number = page - machine.first
+    if shift > 9:
+        return number >> shift
+    return (block << 9 | number & 511) >> shift
+
+
+@inlined
+def _replace_zero_page(memory, machine, counters, block, page):
     """The first write of a 4K page that was only read so far; say whether any space mapped the host's zero page.
 
     The host replaces the zero page by one of its own. Its notifier drops the SPTEs that map the old one, KVM finds its
     work outdated and lets the guest fault again: a not-present fault that maps the new page. (Huge pages of hugetlbfs
     are never shared so, and are made writable in place.)
     """
-    number = page - machine.first
-    if machine.backing_shift or memory.host_writable[number]:
+    if machine.backing_shift or memory.host_writable[_state_index(machine, block, page, 0)]:
         return False
-    _is_writable(memory, machine, page, True)
+    _is_writable(memory, machine, block, page, True)
     dropped = 0
     for space in range(machine.spaces):
         if leaf_level(memory, machine, space, page) == 1:

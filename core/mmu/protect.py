@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.atomics import compare_and_swap, fetch_and_not, highest_one, lowest_one
+from core.atomics import highest_one, lowest_one
 from core.kernel import kernel
-from core.mmu.dirty_log import ALL_ONES, ONE
+from core.mmu.change import clear_bits, swap_entry
+from core.mmu.dirty_log import ALL_ONES, ONE, word_index
 from core.mmu.split import split_down_to
 from core.mmu.walk import entry_index, leaf_level
 from core.spte import ALL_BITS, DIRTY, MMU_WRITABLE, WRITABLE
@@ -17,11 +18,11 @@ def protect_leaf(memory, machine, counters, index, level):
     """Re-arm the leaf at `index` of `level`: by D-bit if PML tracks it, else by W bit; return 1 if it changed."""
     entry = memory.sptes[index]
     if machine.pml and level <= machine.track_level:
-        if not entry & DIRTY or not compare_and_swap(memory.sptes, index, entry, entry & (ALL_BITS ^ DIRTY)):
+        if not entry & DIRTY or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ DIRTY)):
             return 0
         counters.dirty_cleared += 1
         return 1
-    if not entry & WRITABLE or not compare_and_swap(memory.sptes, index, entry, entry & (ALL_BITS ^ WRITABLE)):
+    if not entry & WRITABLE or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE)):
         return 0
     counters.write_protected += 1
     return 1
@@ -30,9 +31,9 @@ def protect_leaf(memory, machine, counters, index, level):
 @kernel
 def protect_huge_for_clear(memory, machine, counters, space, page, level):
     """The clear of initially_all_set write-protects a huge leaf by gfn, which also forbids a lock-free fix later."""
-    index = entry_index(machine, space, page, level)
+    index = entry_index(memory, machine, space, page, level)
     entry = memory.sptes[index]
-    if entry & WRITABLE and compare_and_swap(memory.sptes, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
+    if entry & WRITABLE and swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
         counters.write_protected += 1
 
 
@@ -51,11 +52,20 @@ def split_for_word(memory, machine, counters, first, last):
 @kernel
 def take_dirty_word(memory, machine, word):
     """get: move a word of the bitmap to user space; with manual protection the kernel keeps its bits until clear."""
-    mask = memory.dirty[word]
+    index = word_index(memory, machine, word)
+    mask = memory.dirty[index]
     if not machine.manual and mask:
-        mask = fetch_and_not(memory.dirty, word, ALL_ONES)
-    memory.reported[word] = mask
+        mask = clear_bits(memory, memory.dirty, index, ALL_ONES)
+    memory.reported[index] = mask
     return mask
+
+
+@kernel
+def take_reported_word(memory, machine, word):
+    """clear: take the bits of a word that user space hands back out of the kernel's bitmap; return those it had."""
+    index = word_index(memory, machine, word)
+    mask = memory.reported[index]
+    return mask & clear_bits(memory, memory.dirty, index, mask) if mask else mask
 
 
 @kernel
@@ -80,7 +90,7 @@ def protect_word(memory, machine, counters, word, mask):
     for space in range(machine.spaces):
         if machine.track_level == 2:
             if leaf_level(memory, machine, space, first) == 2:
-                changed += protect_leaf(memory, machine, counters, entry_index(machine, space, first, 2), 2)
+                changed += protect_leaf(memory, machine, counters, entry_index(memory, machine, space, first, 2), 2)
                 visited += 1
             continue
         region = -1
@@ -93,7 +103,7 @@ def protect_word(memory, machine, counters, word, mask):
                 level = _table_level(memory, machine, space, page)
             if level != 1:
                 continue
-            index = entry_index(machine, space, page, 1)
+            index = entry_index(memory, machine, space, page, 1)
             if memory.sptes[index]:
                 changed += protect_leaf(memory, machine, counters, index, 1)
                 visited += 1
@@ -106,4 +116,4 @@ def _table_level(memory, machine, space, page):
     level = leaf_level(memory, machine, space, page)
     if level > 1:
         return level
-    return 1 if memory.sptes[entry_index(machine, space, page, 2)] else 0
+    return 1 if memory.sptes[entry_index(memory, machine, space, page, 2)] else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from core.atomics import compare_and_swap
 from core.kernel import kernel
+from core.mmu.block import own, share
+from core.mmu.change import swap_entry
 from core.mmu.walk import entry_index, first_page
 from core.spte import TABLE
 
@@ -14,19 +15,37 @@ CHILDREN = 512
 def split_leaf(memory, machine, counters, space, page, level):
     """Split the leaf of `level` (2 or 3) that maps `page` one level down; say whether this caller did it.
 
-    The new table is filled before it is linked, so its entries need no compare-and-swap.
+    The caller owns the block around `page`, before and after. The new table is filled before it is linked, so its
+    entries need no compare-and-swap.
     """
-    index = entry_index(machine, space, page, level)
+    index = entry_index(memory, machine, space, page, level)
     leaf = memory.sptes[index]
-    child = entry_index(machine, space, first_page(machine, page, level), level - 1)
-    memory.sptes[child : child + CHILDREN] = leaf
-    if not compare_and_swap(memory.sptes, index, leaf, TABLE):
+    if level == 2:
+        child = entry_index(memory, machine, space, first_page(machine, page, 2), 1)
+        memory.sptes[child : child + CHILDREN] = leaf
+    else:
+        _fill_level_2(memory, machine, space, first_page(machine, page, 3), leaf)
+        own(memory, machine, page >> 9)
+    if not swap_entry(memory, index, leaf, TABLE):
         return False
     counters.splits[level] += 1
     counters.tables_allocated += 1
     counters.leaves[level] -= 1
     counters.leaves[level - 1] += CHILDREN
     return True
+
+
+@kernel
+def _fill_level_2(memory, machine, space, first, leaf):
+    """Set the 512 level-2 entries from `first` on; what was alike stays so."""
+    before = after = -1
+    for chunk in range(first >> 9, (first >> 9) + CHILDREN):
+        if memory.block_of[chunk] == before:
+            share(memory, chunk, after)
+            continue
+        before = memory.block_of[chunk]
+        after = own(memory, machine, chunk)
+        memory.sptes[entry_index(memory, machine, space, chunk << 9, 2)] = leaf
 
 
 @kernel

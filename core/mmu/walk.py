@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from core.atomics import compare_and_swap
 from core.kernel import inlined
+from core.mmu.block import chunk_of, own
+from core.mmu.change import swap_entry
 from core.spte import LEAF, PRESENT, TABLE
 
 
 @inlined
-def entry_index(machine, space, page, level):
-    """Index into sptes of the entry of `level` (1 to 4) for `page` in `space`."""
-    region = page >> 9
+def entry_index(memory, machine, space, page, level):
+    """Index into sptes of the entry of `level` (1 to 4) for `page` in `space`; it moves when the chunk's block does."""
     if level == 1:
-        return space * machine.entries + page
+        return small_entry_index(machine, memory.block_of[chunk_of(machine, page)], space, page)
+    region = page >> 9
     if level == 2:
-        return machine.level2 + space * machine.regions + region
+        return machine.level2 + memory.block_of[region] * machine.spaces + space
     gig = (region + machine.region_shift) >> 9
     if level == 3:
         return machine.level3 + space * machine.gigs + gig
@@ -22,31 +23,41 @@ def entry_index(machine, space, page, level):
 
 
 @inlined
+def small_entry_index(machine, block, space, page):
+    """Index into sptes of the level-1 entry for `page` in `space`, given the block of the page's chunk."""
+    return (block * machine.spaces + space << 9) + ((page - machine.chunk_start) & 511)
+
+
+@inlined
 def leaf_level(memory, machine, space, page):
     """Level of the leaf that maps `page` in `space`; 0 if none does."""
-    entry = memory.sptes[entry_index(machine, space, page, 3)]
+    entry = memory.sptes[entry_index(memory, machine, space, page, 3)]
     if entry & LEAF:
         return 3
     if entry == 0:
         return 0
-    entry = memory.sptes[entry_index(machine, space, page, 2)]
+    entry = memory.sptes[entry_index(memory, machine, space, page, 2)]
     if entry & LEAF:
         return 2
     if entry == 0:
         return 0
-    return 1 if memory.sptes[entry_index(machine, space, page, 1)] & PRESENT else 0
+    return 1 if memory.sptes[entry_index(memory, machine, space, page, 1)] & PRESENT else 0
 
 
 @inlined
 def link_tables(memory, machine, counters, space, page, level):
     """Link the tables that lead to an entry of `level` for `page`; return how many of levels 1 and 2 were new."""
-    if _link(memory, entry_index(machine, space, page, 4)):
+    if level == 1 and memory.sptes[entry_index(memory, machine, space, page, 2)]:
+        return 0
+    if _link(memory, entry_index(memory, machine, space, page, 4)):
         counters.tables_upper += 1
     linked = 0
-    if level <= 2 and _link(memory, entry_index(machine, space, page, 3)):
+    if level <= 2 and _link(memory, entry_index(memory, machine, space, page, 3)):
         linked += 1
-    if level == 1 and _link(memory, entry_index(machine, space, page, 2)):
-        linked += 1
+    if level == 1:
+        own(memory, machine, page >> 9)
+        if _link(memory, entry_index(memory, machine, space, page, 2)):
+            linked += 1
     counters.tables_allocated += linked
     return linked
 
@@ -54,7 +65,7 @@ def link_tables(memory, machine, counters, space, page, level):
 @inlined
 def _link(memory, index):
     """Put a table below the entry if it has none; say whether this caller did."""
-    return memory.sptes[index] == 0 and compare_and_swap(memory.sptes, index, 0, TABLE)
+    return memory.sptes[index] == 0 and swap_entry(memory, index, 0, TABLE)
 
 
 @inlined

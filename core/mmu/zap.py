@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from core.atomics import compare_and_swap
 from core.kernel import kernel
+from core.mmu.block import own, share
+from core.mmu.change import swap_entry
 from core.mmu.split import CHILDREN
 from core.mmu.walk import entry_index, first_page
 from core.spte import LEAF, TABLE
@@ -11,10 +12,13 @@ from core.spte import LEAF, TABLE
 
 @kernel
 def zap_leaf(memory, machine, counters, space, page, level):
-    """Drop the leaf of `level` that maps `page`; return the leaves dropped: 1, or 0 if there is none."""
-    index = entry_index(machine, space, page, level)
+    """Drop the leaf of `level` that maps `page`; return the leaves dropped: 1, or 0 if there is none.
+
+    The caller owns the block of a leaf of level 1 or 2.
+    """
+    index = entry_index(memory, machine, space, page, level)
     leaf = memory.sptes[index]
-    if not leaf & LEAF or not compare_and_swap(memory.sptes, index, leaf, 0):
+    if not leaf & LEAF or not swap_entry(memory, index, leaf, 0):
         return 0
     counters.zapped[level] += 1
     counters.leaves[level] -= 1
@@ -28,19 +32,46 @@ def zap_table(memory, machine, counters, space, page, level):
     The entry itself is left for the caller to replace.
     """
     counters.tables_freed += 1
-    dropped = 0
     start = first_page(machine, page, level)
     if level == 2:
-        for child in range(start, start + CHILDREN):
-            dropped += zap_leaf(memory, machine, counters, space, child, 1)
+        own(memory, machine, start >> 9)
+        dropped = _clear_table(memory, machine, space, start)
+        _count_dropped(counters, dropped, 1)
         return dropped
+    all_dropped = 0
+    dropped = leaf_level = 0
+    before = after = -1
     for child in range(max(start, 0), min(start + CHILDREN * CHILDREN, machine.entries), CHILDREN):
-        index = entry_index(machine, space, child, 2)
-        if memory.sptes[index] == TABLE:
-            for page_4k in range(child, child + CHILDREN):
-                dropped += zap_leaf(memory, machine, counters, space, page_4k, 1)
-            counters.tables_freed += 1
-            memory.sptes[index] = 0
+        chunk = child >> 9
+        if memory.block_of[chunk] == before:
+            share(memory, chunk, after)  # chunks that were alike lose the same
         else:
-            dropped += zap_leaf(memory, machine, counters, space, child, 2)
+            before = memory.block_of[chunk]
+            after = own(memory, machine, chunk)
+            index = entry_index(memory, machine, space, child, 2)
+            entry = memory.sptes[index]
+            leaf_level = 1 if entry == TABLE else 2
+            dropped = _clear_table(memory, machine, space, child) if entry == TABLE else (1 if entry & LEAF else 0)
+            memory.sptes[index] = 0
+        counters.tables_freed += 1 if leaf_level == 1 else 0
+        _count_dropped(counters, dropped, leaf_level)
+        all_dropped += dropped
+    return all_dropped
+
+
+@kernel
+def _clear_table(memory, machine, space, start):
+    """Clear the level-1 entries of the table that starts at page `start`; return how many were leaves."""
+    first = entry_index(memory, machine, space, start, 1)
+    dropped = 0
+    for index in range(first, first + CHILDREN):
+        leaf = memory.sptes[index]
+        if leaf & LEAF and swap_entry(memory, index, leaf, 0):
+            dropped += 1
     return dropped
+
+
+@kernel
+def _count_dropped(counters, dropped, level):
+    counters.zapped[level] += dropped
+    counters.leaves[level] -= dropped

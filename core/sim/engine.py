@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,10 +12,13 @@ from core.counters import start_phase
 from core.profile import load_profile
 from core.records import Record, clear_record, new_record
 from core.rows import Row
+from core.sim.fast_forward import new_marks
 from core.sim.loop import run_phase
 from core.sim.rows import phase_row
 from core.sim.state import CLEAR, DISABLE, ENABLE, GET, PHASE, new_simulation
-from core.tables import Memory, machine_of, new_memory
+from core.sim.units import new_units
+from core.sizes import PAGES_PER_2M
+from core.tables import Memory, machine_of, new_memory, write_period
 
 Observer = Callable[[str, int | None, Memory], None]
 """Called after each phase with its name, its iteration and the guest's memory; tests look at the bitmap with it."""
@@ -33,7 +37,7 @@ def steps_of(config: Config) -> list[Step]:
     """The phases of a run, in order."""
     populate_all = int(config.populate_writes == "all")
     steps = [
-        _step("populate", None, guest=1, write_all=populate_all, all_spaces=1),
+        _step("populate", None, guest=1, write_all=populate_all, all_spaces=int(config.address_spaces > 1)),
         _step("enable", None, ioctl=ENABLE, logging=1),
     ]
     for iteration in range(1, config.iterations + 1):
@@ -50,12 +54,35 @@ def _step(name: str, iteration: int | None, **rules: int) -> Step:
     return Step(name, iteration, new_record(PHASE, rules))
 
 
-def simulate(config: Config, costs: Record | None = None, observe: Observer | None = None) -> list[Row]:
-    """Simulate `config` and return one row per phase and iteration; `costs` are those of its profile unless given."""
+def period_of(config: Config, machine: Record, rules: Record) -> int:
+    """Pages after which a pass may do again what it did, or 0: whole chunks and whole periods of the write pattern.
+
+    An ioctl finds what the passes left. Where PML logs, the buffer's fill must repeat, too: it holds one chunk's pages.
+    """
+    pattern = write_period(config)
+    if not rules.guest:
+        return math.lcm(PAGES_PER_2M, pattern or 1)
+    if rules.write_all:
+        pattern = 1
+    if not machine.private or pattern == 0 or (machine.random_order and rules.pass_number):
+        return 0
+    return PAGES_PER_2M * pattern if rules.logging and config.pml else math.lcm(PAGES_PER_2M, pattern)
+
+
+def simulate(
+    config: Config, costs: Record | None = None, observe: Observer | None = None, *, fast_forward: bool = True
+) -> list[Row]:
+    """Simulate `config` and return one row per phase and iteration; `costs` are those of its profile unless given.
+
+    Without `fast_forward` everything is stepped through, with the same result: for tests and benchmarks.
+    """
     machine = machine_of(config)
     costs = costs_of(config, load_profile(config.profile)) if costs is None else costs
     memory = new_memory(machine)
     simulation = new_simulation(machine)
+    chunks = max(1, write_period(config))  # of the longest period
+    marks = new_marks(config.vcpus, chunks)
+    units = new_units(chunks, config.address_spaces)
     rows = []
     for step in steps_of(config):
         start_phase(simulation.counters)
@@ -63,7 +90,8 @@ def simulate(config: Config, costs: Record | None = None, observe: Observer | No
         clear_record(simulation.times)
         simulation.stalls[:] = 0
         memory.written[:] = 0
-        duration = run_phase(machine, costs, memory, simulation, step.rules)
+        step.rules.period = period_of(config, machine, step.rules) if fast_forward else 0
+        duration = run_phase(machine, costs, memory, simulation, marks, units, step.rules)
         rows.append(phase_row(config, step.name, step.iteration, simulation, int(duration)))
         if observe is not None:
             observe(step.name, step.iteration, memory)

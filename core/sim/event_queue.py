@@ -1,4 +1,4 @@
-"""The queue of coming events: sorted by time, and by arrival among equal times, so the order is total.
+"""The queue of coming events: sorted by time, and by actor among equal times, so the order is total.
 
 A ring that is kept sorted by inserting from the back. Actors that repeat the same kind of step come back in the order
 they left, so an insertion nearly always stops at once, and nothing is ever as dear as a heap. Actors that wait for
@@ -34,14 +34,17 @@ def new_ring(actors: int) -> EventRing:
 
 @inlined
 def put(ring, time, actor):
-    """Add an event to a sorted ring, after all events of the same or an earlier time."""
+    """Add an event to a sorted ring."""
     events, ends = ring.events, ring.ends
     mask = events.size - 1
     first, place = ends[0], ends[1]
     ends[1] = place + 1
-    while place > first and events[(place - 1) & mask].time > time:
-        events[place & mask].time = events[(place - 1) & mask].time
-        events[place & mask].actor = events[(place - 1) & mask].actor
+    while place > first:
+        before = events[(place - 1) & mask]
+        if before.time < time or (before.time == time and before.actor < actor):
+            break
+        events[place & mask].time = before.time
+        events[place & mask].actor = before.actor
         place -= 1
     events[place & mask].time = time
     events[place & mask].actor = actor

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.atomics import compare_and_swap, fetch_or
 from core.kernel import inlined
+from core.mmu.block import chunk_of, own
+from core.mmu.change import set_bits, swap_entry
 from core.mmu.dirty_log import ONE, mark_leaf_dirty
 from core.mmu.fault import count_fault, fix_fast, is_fast
 from core.mmu.walk import entry_index, leaf_level
+from core.sim.event_queue import NEVER
 from core.sim.stalls import bucket_of
-from core.sim.state import ACQUIRE, RUN
+from core.sim.state import ACQUIRE, FINISHED, RUN
 from core.spte import DIRTY, PRESENT, WRITABLE
 from core.workload import is_written_by_stride, next_draw, order_key, shuffled, stride_writes
 
@@ -26,7 +28,8 @@ DONE = -1
 def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     """Run a vCPU's accesses from `time` on; return when its next event is due, or DONE at the end of its pass.
 
-    Stops where an access needs the lock (event ACQUIRE), or, where pages are shared, beyond `horizon` (event RUN).
+    Stops where an access needs the lock (event ACQUIRE), at its mark and, where pages are shared, beyond `horizon`
+    (event RUN).
     """
     state = simulation.vcpus[vcpu]
     shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
@@ -36,17 +39,23 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         if state.visit == machine.share:
             if state.space == state.last_space:
                 state.finish = time
+                state.event = FINISHED
                 return DONE
             state.space += 1
             state.visit = 0
+            state.mark = phase.period or NEVER
+        if state.visit >= state.mark:
+            state.mark = (state.visit // phase.period + 1) * phase.period
+            state.event = RUN
+            return time
         if not machine.private and time > horizon:
             state.event = RUN
             return time
         number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
         page = state.first_page + number
         level = max(1, leaf_level(memory, machine, state.space, page))
-        index = entry_index(machine, state.space, page, level)
-        entry = memory.sptes[index]  # 0 where nothing maps the page: the entries of a missing table are 0
+        # 0 where nothing maps the page: the entries of a missing table are 0
+        entry = memory.sptes[entry_index(memory, machine, state.space, page, level)]
         writable = entry & WRITABLE != 0
         quiet = writable and (not phase.logging or not machine.pml or entry & DIRTY != 0)
         if skips and quiet and level > 1:
@@ -56,8 +65,10 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         if entry & PRESENT and (writable or not write):
             time += _plain_access(costs, simulation, level, write)
             if write and not quiet:
-                compare_and_swap(memory.sptes, index, entry, entry | DIRTY)
-                mark_leaf_dirty(memory, machine, page, level)
+                block = own(memory, machine, chunk_of(machine, page))
+                index = entry_index(memory, machine, state.space, page, level)
+                swap_entry(memory, index, entry, entry | DIRTY)
+                mark_leaf_dirty(memory, machine, block, page, level)
                 time += _log_to_pml(costs, simulation, state)
             state.visit += 1
             continue
@@ -91,7 +102,7 @@ def _next_access(machine, memory, counters, phase, state, number, page):
     counters.accesses += 1
     if write:
         counters.writes += 1
-        _count_page_written(memory, machine, counters, page)
+        _count_page_written(memory, machine, counters, phase, state, page)
     return write
 
 
@@ -106,7 +117,7 @@ def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     )
     simulation.counters.accesses += last - visit
     simulation.counters.writes += writes
-    simulation.counters.pages_written += writes
+    simulation.counters.pages_written += writes * _is_first_space(phase, state)
     simulation.times.guest += (last - visit) * costs.huge_access
     state.visit = last
     return (last - visit) * costs.huge_access
@@ -155,15 +166,22 @@ def _log_to_pml(costs, simulation, state):
 
 
 @inlined
-def _count_page_written(memory, machine, counters, page):
-    """Count a written page once a pass: where vCPUs overlap, the bitmap `written` remembers it."""
-    if machine.partitioned:
-        counters.pages_written += 1
+def _count_page_written(memory, machine, counters, phase, state, page):
+    """Count a written page once a pass: where nothing else tells, the bitmap `written` remembers it."""
+    is_drawn_per_space = phase.all_spaces and machine.random_writes and not phase.write_all
+    if machine.partitioned and not is_drawn_per_space:
+        counters.pages_written += _is_first_space(phase, state)
         return
     number = page - machine.first
     bit = ONE << np.uint64(number & 63)
-    if not fetch_or(memory.written, number >> 6, bit) & bit:
+    if not set_bits(memory, memory.written, number >> 6, bit) & bit:
         counters.pages_written += 1
+
+
+@inlined
+def _is_first_space(phase, state):
+    """1 in the first space that a vCPU passes over in this phase."""
+    return 1 if state.space == 0 or not phase.all_spaces else 0
 
 
 @inlined

@@ -6,16 +6,18 @@ read; rmap MMUs: for write, given up between units when others wait), walks the 
 
 from __future__ import annotations
 
-from core.atomics import count_ones, fetch_and_not
+from core.atomics import count_ones
 from core.kernel import kernel
+from core.mmu.block import chunk_of, own
 from core.mmu.collapse import collapse_table, zap_small_leaves
 from core.mmu.dirty_log import count_reported, set_all_dirty
-from core.mmu.protect import protect_leaf, protect_word, take_dirty_word
+from core.mmu.protect import protect_leaf, protect_word, take_dirty_word, take_reported_word
 from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level
 from core.sim.event_queue import NEVER
 from core.sim.guest import DONE
 from core.sim.state import ACQUIRE, CLEAR, DISABLE, ENABLE, GET, RUN
+from core.sim.units import do_again, finish_unit, forget_units, known_unit, start_unit
 from core.spte import PRESENT
 
 PREPARE, SPLIT, WALK, FLUSH = range(4)
@@ -35,7 +37,7 @@ def start_ioctl(simulation):
 
 
 @kernel
-def run_ioctl(machine, costs, memory, simulation, phase, time, horizon):
+def run_ioctl(machine, costs, memory, simulation, units, phase, time, horizon):
     """Run the thread from `time` to beyond `horizon`, or to where it needs the lock; return when it is due, or DONE."""
     ioctl = simulation.ioctl
     while ioctl.slot < machine.slots:
@@ -45,7 +47,7 @@ def run_ioctl(machine, costs, memory, simulation, phase, time, horizon):
         if stage in (SPLIT, WALK) and not ioctl.locked and _needs_lock(machine, phase):
             ioctl.event = ACQUIRE
             return time
-        spent = _step(machine, costs, memory, simulation, phase)
+        spent = _step(machine, costs, memory, simulation, units, phase)
         time += spent
         if ioctl.locked:
             simulation.times.lock_hold += spent
@@ -54,6 +56,7 @@ def run_ioctl(machine, costs, memory, simulation, phase, time, horizon):
         if ioctl.locked and ioctl.stage != stage:
             ioctl.locked = 0
             simulation.lock.write_free = time
+    forget_units(memory, units)
     ioctl.finish = time
     return DONE
 
@@ -80,7 +83,7 @@ def _needs_lock(machine, phase):
 
 
 @kernel
-def _step(machine, costs, memory, simulation, phase):
+def _step(machine, costs, memory, simulation, units, phase):
     """Do one unit of work of the current stage, and move on; return how long it takes."""
     ioctl, counters = simulation.ioctl, simulation.counters
     slot, stage = ioctl.slot, ioctl.stage
@@ -95,19 +98,44 @@ def _step(machine, costs, memory, simulation, phase):
     first = ioctl.number
     end = min(_unit_end(machine, phase, first), (slot + 1) * machine.pages_per_slot)
     ioctl.number = end
-    if stage == SPLIT:
-        spent = _split_unit(machine, costs, memory, counters, first)
-    elif phase.ioctl == ENABLE:
-        spent = _protect_unit(machine, costs, memory, counters, first, end)
-        ioctl.changed = 1  # KVM flushes after an enable, whatever it found
-    elif phase.ioctl == DISABLE:
-        spent = _disable_unit(machine, costs, memory, simulation, first, end)
+    if phase.period and end - first == UNIT and first % UNIT == 0:
+        spent = _whole_unit(machine, costs, memory, simulation, units, phase, first)
     else:
-        spent = _bitmap_unit(machine, costs, memory, simulation, phase, first, end)
+        spent = _unit(machine, costs, memory, simulation, phase, first, end)
     if end == (slot + 1) * machine.pages_per_slot:
-        if phase.ioctl == GET:
-            count_reported(memory, machine, counters, slot)
         _end_stage(machine, simulation)
+    return spent
+
+
+@kernel
+def _whole_unit(machine, costs, memory, simulation, units, phase, first):
+    """The 512 pages of one chunk: done again if another one was like it."""
+    chunk = chunk_of(machine, machine.first + first)
+    number = known_unit(machine, memory, units, simulation.ioctl, chunk, phase.period // UNIT)
+    if units.units[number].known:
+        return do_again(memory, simulation, units, number, chunk)
+    start_unit(machine, memory, simulation, units, number, chunk)
+    spent = _unit(machine, costs, memory, simulation, phase, first, first + UNIT)
+    finish_unit(machine, memory, simulation, units, number, chunk, spent)
+    return spent
+
+
+@kernel
+def _unit(machine, costs, memory, simulation, phase, first, end):
+    """Pages `first` to `end` - 1 of the guest in the current stage; return how long that takes."""
+    ioctl, counters = simulation.ioctl, simulation.counters
+    for chunk in range(chunk_of(machine, machine.first + first), chunk_of(machine, machine.first + end - 1) + 1):
+        own(memory, machine, chunk)
+    if ioctl.stage == SPLIT:
+        return _split_unit(machine, costs, memory, counters, first)
+    if phase.ioctl == ENABLE:
+        ioctl.changed = 1  # KVM flushes after an enable, whatever it found
+        return _protect_unit(machine, costs, memory, counters, first, end)
+    if phase.ioctl == DISABLE:
+        return _disable_unit(machine, costs, memory, simulation, first, end)
+    spent = _bitmap_unit(machine, costs, memory, simulation, phase, first, end)
+    if phase.ioctl == GET:
+        count_reported(memory, machine, counters, first, end)
     return spent
 
 
@@ -119,7 +147,7 @@ def _prepare(machine, costs, memory, simulation, phase):
     if phase.ioctl != ENABLE:
         return 0
     if machine.all_set:
-        set_all_dirty(memory, machine, ioctl.slot)
+        set_all_dirty(memory, machine, ioctl.number, ioctl.number + machine.pages_per_slot)
         _next_slot(simulation)
     elif machine.eager and machine.leaf_level > machine.track_level:
         ioctl.stage = SPLIT
@@ -148,10 +176,8 @@ def _next_slot(simulation):
 
 @kernel
 def _unit_end(machine, phase, first):
-    """Bitmap walks go by words of the slot, table walks by tables of the region."""
-    if phase.ioctl == GET or phase.ioctl == CLEAR:
-        return first + UNIT
-    return (((machine.first + first) >> 9) + 1 << 9) - machine.first
+    """Bitmap walks go by words of the slot, table walks by chunks of the guest's memory."""
+    return first + UNIT if phase.ioctl == GET or phase.ioctl == CLEAR else (first >> 9) + 1 << 9
 
 
 @kernel
@@ -177,23 +203,33 @@ def _split_time(machine, costs, counters, splits):
 
 @kernel
 def _protect_unit(machine, costs, memory, counters, first, end):
-    """enable: re-arm every leaf over one 2M region, in all spaces. rmap MMUs visit all rmap heads of the range."""
+    """enable: re-arm every leaf over one chunk, in all spaces. rmap MMUs visit all rmap heads of the range."""
     spent = (end - first) * costs.scan_head if machine.rmap else 0
+    page, last = machine.first + first, machine.first + end
+    while page < last:
+        end_of_table = min(last, (page >> 9) + 1 << 9)  # with 4K backing a chunk straddles two tables
+        for space in range(machine.spaces):
+            spent += _protect_range(machine, costs, memory, counters, space, page, end_of_table)
+        page = end_of_table
+    return spent
+
+
+@kernel
+def _protect_range(machine, costs, memory, counters, space, page, end):
+    """Re-arm every leaf over pages `page` to `end` - 1 of one 2M region; return what that takes beside rmap heads."""
+    level = leaf_level(memory, machine, space, page)
+    if level > 1:
+        # one huge leaf costs nothing beside the 512 entries of a table
+        protect_leaf(memory, machine, counters, entry_index(memory, machine, space, page, level), level)
+        return 0
+    if not memory.sptes[entry_index(memory, machine, space, page, 2)]:
+        return 0
     changed = 0
-    for space in range(machine.spaces):
-        page = machine.first + first
-        level = leaf_level(memory, machine, space, page)
-        if level > 1:
-            # one huge leaf costs nothing beside the 512 entries of a table
-            protect_leaf(memory, machine, counters, entry_index(machine, space, page, level), level)
-        elif memory.sptes[entry_index(machine, space, page, 2)]:
-            start = entry_index(machine, space, page, 1)
-            for index in range(start, start + end - first):
-                if memory.sptes[index] & PRESENT:
-                    changed += protect_leaf(memory, machine, counters, index, 1)
-            if not machine.rmap:
-                spent += (end - first) * costs.walk_entry
-    return spent + changed * costs.protect
+    start = entry_index(memory, machine, space, page, 1)
+    for index in range(start, start + end - page):
+        if memory.sptes[index] & PRESENT:
+            changed += protect_leaf(memory, machine, counters, index, 1)
+    return changed * costs.protect + (0 if machine.rmap else (end - page) * costs.walk_entry)
 
 
 @kernel
@@ -208,9 +244,7 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
             if machine.manual:
                 continue
         else:
-            mask = memory.reported[word]
-            if mask:
-                mask &= fetch_and_not(memory.dirty, word, mask)
+            mask = take_reported_word(memory, machine, word)
         spent += costs.clear_word
         if mask == 0:
             continue

@@ -1,8 +1,9 @@
 """The event loop: vCPUs and the ioctl thread meet at mmu_lock.
 
-Where every vCPU has its pages to itself and faults take the lock for write, a fault is one event: the lock serves in
-order of arrival, so its outcome is known as soon as it arrives. Elsewhere a fault's arrival, its critical section and
-its release are events of their own, so that everybody sees every change at its time.
+The lock serves in order of arrival, and so does its cache line. Where every vCPU has its pages to itself, the outcome
+of reaching for either is known at once: a fault is one event where it takes the lock for write, and two, arrival and
+release, where it takes it for read. Elsewhere a fault's arrival, its critical section, its release and its end are
+events of their own, so that everybody sees every change at its time.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from core.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.sim.event_queue import NEVER, next_time, put, take
+from core.sim.fast_forward import forget_mark, skip_alone, skip_together, start_alone
 from core.sim.guest import DONE, complete_access, run_guest
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
 from core.sim.state import ACQUIRE, HOLD, RELEASE, RESUME, RUN
 
 
 @kernel
-def run_phase(machine, costs, memory, simulation, phase):
+def run_phase(machine, costs, memory, simulation, marks, units, phase):
     """Run the actors of one phase until all are done; return when that is."""
     if phase.guest:
         _start_pass(machine, costs, simulation, phase)
@@ -24,6 +26,7 @@ def run_phase(machine, costs, memory, simulation, phase):
         start_ioctl(simulation)
         put(simulation.queue, 0, machine.vcpus)
     last = 0
+    at_once = machine.private and not phase.ioctl  # nobody else cares when a vCPU's fault changes what
     while True:
         granted, at_line, time = _next_grant(simulation), next_time(simulation.line), next_time(simulation.queue)
         is_grant = granted <= min(at_line, time)
@@ -38,25 +41,36 @@ def run_phase(machine, costs, memory, simulation, phase):
         else:
             actor = take(simulation.queue)
         if actor == machine.vcpus:
-            last = _ioctl_event(machine, costs, memory, simulation, phase, time, is_grant)
+            last = _ioctl_event(machine, costs, memory, simulation, units, phase, time, is_grant)
             continue
         vcpu = simulation.vcpus[actor]
         in_section = is_grant or vcpu.event == HOLD
         resumed = NEVER  # when the guest goes on, if it does
         if vcpu.event == RUN:
             resumed = time
+            if actor == 0 and phase.period:
+                resumed += skip_together(machine, memory, simulation, marks, phase, time)
         elif vcpu.event == RESUME:
             resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
         elif vcpu.event == RELEASE:
-            vcpu.event = RESUME
-            _move_line(costs, simulation, actor, time)
+            released = _move_line(costs, simulation, time)
+            if at_once:
+                resumed = complete_access(machine, costs, simulation, phase, vcpu, released)
+            else:
+                vcpu.event = RESUME
+                put(simulation.line, released, actor)
         elif vcpu.event == ACQUIRE and not is_grant:
             vcpu.asked = time
             if not machine.rmap:
                 simulation.counters.lock_acquisitions += 1
-                vcpu.event = HOLD
-                _move_line(costs, simulation, actor, time)
-            elif machine.private and not phase.ioctl:
+                acquired = _move_line(costs, simulation, time)
+                if at_once:
+                    in_section = True
+                    time = acquired
+                else:
+                    vcpu.event = HOLD
+                    put(simulation.line, acquired, actor)
+            elif at_once:
                 in_section = True
                 time = max(time, simulation.lock.write_free)
             else:
@@ -75,9 +89,16 @@ def run_phase(machine, costs, memory, simulation, phase):
                 vcpu.event = RELEASE
                 put(simulation.queue, time + hold, actor)
         if resumed != NEVER:
-            due = run_guest(machine, costs, memory, simulation, phase, actor, resumed, _horizon(simulation))
+            horizon = NEVER if machine.private else _horizon(simulation)
+            is_at_mark = phase.period != 0 and vcpu.event == RUN
+            if is_at_mark:
+                start_alone(machine, memory, simulation, marks, phase, vcpu, resumed)
+            due = run_guest(machine, costs, memory, simulation, phase, actor, resumed, horizon)
+            if is_at_mark:
+                due += skip_alone(machine, memory, simulation, marks, phase, vcpu, due)
             if due != DONE:
                 put(simulation.queue, due, actor)
+    forget_mark(machine, memory, marks, phase)
     for actor in range(machine.vcpus if phase.guest else 0):
         last = max(last, simulation.vcpus[actor].finish)
     return last
@@ -94,12 +115,12 @@ def _count_write_lock(costs, simulation, vcpu, granted):
 
 
 @inlined
-def _move_line(costs, simulation, actor, time):
-    """A reader's atomic on the lock's cache line, which serves one CPU at a time."""
+def _move_line(costs, simulation, time):
+    """A reader's atomic on the lock's cache line, which serves one CPU at a time; return when it is done."""
     done = max(time, simulation.lock.line_free) + costs.line
     simulation.lock.line_free = done
     simulation.times.lock_wait += done - time
-    put(simulation.line, done, actor)
+    return done
 
 
 @inlined
@@ -116,7 +137,7 @@ def _horizon(simulation):
 
 
 @kernel
-def _ioctl_event(machine, costs, memory, simulation, phase, time, is_grant):
+def _ioctl_event(machine, costs, memory, simulation, units, phase, time, is_grant):
     """Let the ioctl thread go on, or reach for the lock; return its time."""
     if is_grant:
         time = grant_to_ioctl(costs, simulation, time)
@@ -124,7 +145,7 @@ def _ioctl_event(machine, costs, memory, simulation, phase, time, is_grant):
         simulation.ioctl.asked = time
         put(simulation.waiters, time, machine.vcpus)
         return time
-    due = run_ioctl(machine, costs, memory, simulation, phase, time, _horizon(simulation))
+    due = run_ioctl(machine, costs, memory, simulation, units, phase, time, _horizon(simulation))
     if due == DONE:
         return simulation.ioctl.finish
     put(simulation.queue, due, machine.vcpus)
@@ -141,6 +162,8 @@ def _start_pass(machine, costs, simulation, phase):
         state = vcpus[vcpu]
         state.first_page = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
         state.visit = 0
+        state.mark = phase.period or NEVER
+        state.alone = 0
         state.pml_fill = 0
         state.space = 0 if phase.all_spaces else vcpu % machine.spaces
         state.last_space = machine.spaces - 1 if phase.all_spaces else state.space

@@ -21,8 +21,9 @@ PHASE: Final = layout(
         "guest",  # the vCPUs pass over their memory
         "logging",
         "write_all",  # populate, unless it follows the write pattern
-        "all_spaces",  # populate: every vCPU touches its share in every address space
+        "all_spaces",  # populate: every vCPU touches its share in every address space, if there are several
         "pass_number",
+        "period",  # pages after which a pass, or an ioctl, may repeat itself; 0: nothing is skipped
     ]
 )
 """The rules of one phase; flags are 0 or 1."""
@@ -33,11 +34,14 @@ ACQUIRE = 1  # reach for mmu_lock
 HOLD = 2  # a reader has the lock: handle the fault
 RELEASE = 3  # a reader gives the lock back
 RESUME = 4  # it has, and its access goes through
+FINISHED = 5  # nothing more in this pass
 
 VCPU: Final = layout(
     [
         "first_page",  # of its share
         "visit",  # visits done in this pass and space
+        "mark",  # visits after which it stops for a moment (sim.fast_forward)
+        "alone",  # it got from its last mark but one to its last without the lock
         "space",
         "last_space",
         "draw",  # state of the write generator
@@ -89,7 +93,9 @@ class Simulation(NamedTuple):
     line: EventRing  # readers that wait for the lock's cache line, with the time they are done with it
     waiters: EventRing  # actors that wait for the lock itself, with the time they asked for it
     counters: Record
+    counts: Integers  # the counters once more, as an array
     times: Record
+    spent: Integers  # the times once more, as an array
     stalls: Integers  # histogram, see sim.stalls
 
 
@@ -98,6 +104,7 @@ def new_simulation(machine: Record) -> Simulation:
     vcpus = np.zeros(machine.vcpus, VCPU)
     vcpus["draw"] = machine.seed + np.arange(machine.vcpus)
     actors = int(machine.vcpus) + 1  # the last is the ioctl thread
+    counters, times = np.zeros(1, COUNTERS), np.zeros(1, TIMES)
     return Simulation(
         vcpus=vcpus,
         ioctl=new_record(IOCTL),
@@ -105,7 +112,9 @@ def new_simulation(machine: Record) -> Simulation:
         queue=new_ring(actors),
         line=new_ring(actors),
         waiters=new_ring(actors),
-        counters=new_record(COUNTERS),
-        times=new_record(TIMES),
+        counters=counters[0],
+        counts=counters.view(np.int64),
+        times=times[0],
+        spent=times.view(np.int64),
         stalls=np.zeros(BUCKETS, np.int64),
     )

@@ -11,7 +11,7 @@ import pytest
 from core.config import Config, make_config
 from core.rows import Row
 from core.sim.engine import simulate
-from core.tables import Memory, Words
+from core.tables import Memory, Words, bitmap_in_order, machine_of
 
 DATA = Path(__file__).parent.parent / "data" / "kvm-counts.csv"
 
@@ -85,11 +85,12 @@ CONFIGURATIONS = read_configurations()
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_counts_equal_those_of_real_kvm_in_every_phase(name: str) -> None:
     config, counts = CONFIGURATIONS[name]
+    machine = machine_of(config)
     bitmaps: dict[int | None, int] = {}
 
     def keep_bitmap(phase: str, iteration: int | None, memory: Memory) -> None:
         if phase == "get":
-            bitmaps[iteration] = fnv(memory.reported)
+            bitmaps[iteration] = fnv(bitmap_in_order(machine, memory, memory.reported))
 
     rows = simulate(config, observe=keep_bitmap)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sweep.store
 from core.config import Config, config_record
-from core.identity import config_id
+from core.identity import ENGINE_VERSION, config_id
 from core.rows import Row
 from sweep.store import make_folders, open_store
 
@@ -40,7 +40,12 @@ def write_shard(
 def run_row(config: Config, failed: bool, started_at: str) -> Row:
     error = {"status": "failed", "error_type": "MemoryError", "error": "no memory for the page tables", "attempts": 3}
     done = {"status": "ok", "attempts": 1, "wall_seconds": 0.5, "cpu_seconds": 0.4, "peak_rss_bytes": 2**27}
-    about = {"config_id": config_id(config), "engine_version": "1", "host": "node-a", "started_at": started_at}
+    about = {
+        "config_id": config_id(config),
+        "engine_version": ENGINE_VERSION,
+        "host": "node-a",
+        "started_at": started_at,
+    }
     return config_record(config) | about | (error if failed else done)
 
 

@@ -1,0 +1,153 @@
+"""What one vCPU finds in memory period by period, and how its memory is left when periods are skipped.
+
+A period is the vCPU's next so many pages: whole periods of the write pattern, and whole chunks. It repeats if the
+chunks of the next period are in the state in which those of the last one were. Then a skip leaves each chunk in the
+state in which its counterpart in the last period was left.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from core.counters import COUNTERS
+from core.kernel import inlined, kernel
+from core.mmu.block import chunk_of, hold, is_like, release, share
+from core.mmu.walk import entry_index
+from core.records import Integers, words_of
+from core.sim.stalls import BUCKETS
+from core.sim.state import TIMES
+from core.spte import TABLE
+from core.workload import draw_after
+
+PAGES: Final = 512
+
+
+class Counted(NamedTuple):
+    """What adds up in a simulation, as it was when a period began."""
+
+    counts: Integers
+    times: Integers
+    stalls: Integers
+
+
+def new_counted() -> Counted:
+    return Counted(
+        counts=np.zeros(words_of(COUNTERS), np.int64),
+        times=np.zeros(words_of(TIMES), np.int64),
+        stalls=np.zeros(BUCKETS, np.int64),
+    )
+
+
+@kernel
+def keep_counted(simulation, counted):
+    """Remember what was counted so far."""
+    for kept, array in _pairs(simulation, counted):
+        for index in range(array.size):
+            kept[index] = array[index]
+
+
+@kernel
+def count_again(simulation, counted, periods):
+    """Count `periods` times more what was counted since `keep_counted`; no stall gets longer than it was."""
+    longest = simulation.times.longest_stall
+    for kept, array in _pairs(simulation, counted):
+        for index in range(array.size):
+            array[index] += periods * (array[index] - kept[index])
+    simulation.times.longest_stall = longest
+
+
+@inlined
+def _pairs(simulation, counted):
+    return (counted.counts, simulation.counts), (counted.times, simulation.spent), (counted.stalls, simulation.stalls)
+
+
+@kernel
+def may_repeat(machine, memory, state, period):
+    """Whether the vCPU's next `period` pages, and its chunk, are its own and lie under tables of level 2 already.
+
+    So nothing that it does there changes anything but the blocks of their chunks.
+    """
+    first, end = chunk_of(machine, state.first_page + PAGES - 1), chunk_of(machine, state.first_page + machine.share)
+    here = _chunk(machine, state)
+    if here < first or here + period // PAGES >= end:
+        return False
+    for chunk in range(here, here + period // PAGES + 1):
+        if not _is_under_table(machine, memory, state, chunk) or not _is_settled(machine, memory, chunk):
+            return False
+    return True
+
+
+@kernel
+def hold_period(machine, memory, state, period, blocks):
+    """Hold the blocks of the vCPU's chunk and of those up to a period further on."""
+    for further in range(period // PAGES + 1):
+        blocks[further] = hold(memory, _chunk(machine, state) + further)
+
+
+@kernel
+def release_period(memory, period, blocks):
+    """Let go of the blocks of `hold_period`."""
+    for further in range(period // PAGES + 1):
+        release(memory, blocks[further])
+
+
+@kernel
+def periods_alike(machine, memory, state, period, blocks, most):
+    """How many further periods, `most` at most, find memory as that one did when it began which `blocks` were held for.
+
+    The vCPU is at the end of that period.
+    """
+    step = period // PAGES
+    here = _chunk(machine, state)
+    if not is_like(memory, machine, here, blocks[0]):
+        return 0
+    chunks = min(most * step, chunk_of(machine, state.first_page + machine.share) - 1 - here)
+    for further in range(1, chunks + 1):
+        chunk = here + further
+        like = blocks[further] if further <= step else memory.block_of[chunk - step]
+        if not _is_under_table(machine, memory, state, chunk) or not is_like(memory, machine, chunk, like):
+            return (further - 1) // step
+    return max(chunks, 0) // step
+
+
+@kernel
+def skip_periods(machine, memory, state, period, periods, duration):
+    """Move the vCPU on by so many periods that take `duration`, and leave memory as it would have left it."""
+    step = period // PAGES
+    here = _chunk(machine, state)
+    there = here + periods * step
+    halfway = hold(memory, here)  # as far as the vCPU got in its chunk, it gets in the last
+    for chunk in range(here, there):
+        share(memory, chunk, memory.block_of[chunk - step])
+    share(memory, there, halfway)
+    release(memory, halfway)
+    pages = periods * period
+    state.visit += pages
+    state.mark += pages
+    state.page += pages
+    state.stall_start += duration
+    state.asked += duration
+    if machine.random_writes:
+        state.draw = draw_after(state.draw, pages)
+
+
+@inlined
+def _chunk(machine, state):
+    """The chunk that the vCPU's next visit falls into."""
+    return chunk_of(machine, state.first_page + state.visit)
+
+
+@inlined
+def _is_settled(machine, memory, chunk):
+    """Whether the states of host and guest pages beyond a chunk's size stay as they are: the first write sets them."""
+    page = max((chunk << 9) + machine.chunk_start - machine.first, 0)
+    if machine.backing_shift > 9 and not memory.host_writable[page >> machine.backing_shift]:
+        return False
+    return not (machine.guest_shift > 9 and not memory.guest_dirty[page >> machine.guest_shift])
+
+
+@inlined
+def _is_under_table(machine, memory, state, chunk):
+    return memory.sptes[entry_index(memory, machine, state.space, chunk << 9, 3)] == TABLE
