@@ -6,6 +6,8 @@ every chunk has a block of its own from the start, so nothing is ever copied the
 
 from __future__ import annotations
 
+import numpy as np
+
 from core.kernel import inlined, kernel
 from core.tables import WORDS_PER_BLOCK
 
@@ -17,10 +19,16 @@ def chunk_of(machine, page):
 
 
 @inlined
+def block_of(memory, chunk):
+    """The block that holds the chunk's state."""
+    return memory.block_of[np.uintp(chunk)]  # unsigned, see walk.entry_index
+
+
+@inlined
 def own(memory, machine, chunk):
     """Give the chunk a block that nobody shares, so that it may change; return it."""
-    block = memory.block_of[chunk]
-    if memory.references[block] > 1:
+    block = block_of(memory, chunk)
+    if memory.references[np.uintp(block)] > 1:
         block = _copy_block(memory, machine, chunk, block)
     return block
 
@@ -28,7 +36,7 @@ def own(memory, machine, chunk):
 @inlined
 def hold(memory, chunk):
     """Keep the chunk's block as it is, until `release`; return it."""
-    block = memory.block_of[chunk]
+    block = block_of(memory, chunk)
     memory.references[block] += 1
     return block
 
@@ -45,7 +53,7 @@ def release(memory, block):
 @inlined
 def share(memory, chunk, block):
     """Let the chunk have the state that `block` holds."""
-    before = memory.block_of[chunk]
+    before = block_of(memory, chunk)
     memory.references[block] += 1
     memory.block_of[chunk] = block
     release(memory, before)
@@ -54,7 +62,7 @@ def share(memory, chunk, block):
 @inlined
 def is_like(memory, machine, chunk, block):
     """Whether the chunk is in the state that `block` holds; if so they share that block from now on."""
-    own_block = memory.block_of[chunk]
+    own_block = block_of(memory, chunk)
     if own_block == block:
         return True
     if not _same_content(memory, machine, own_block, block):

@@ -6,7 +6,7 @@ import numpy as np
 
 from core.atomics import count_ones
 from core.kernel import inlined, kernel
-from core.mmu.block import chunk_of, own, share
+from core.mmu.block import block_of, chunk_of, own, share
 from core.mmu.change import set_bits
 from core.tables import WORDS_PER_BLOCK
 
@@ -17,7 +17,7 @@ ONE = np.uint64(1)
 @inlined
 def word_index(memory, machine, word):
     """Index into a bitmap of the word that holds pages 64 * word to 64 * word + 63 of the guest."""
-    return memory.block_of[chunk_of(machine, machine.first + (word << 6))] * WORDS_PER_BLOCK + (word & 7)
+    return block_of(memory, chunk_of(machine, machine.first + (word << 6))) * WORDS_PER_BLOCK + (word & 7)
 
 
 @inlined
@@ -39,10 +39,10 @@ def set_all_dirty(memory, machine, first, end):
     while first < end:
         last = min(end, (first >> 9) + 1 << 9)
         chunk = chunk_of(machine, machine.first + first)
-        if last - first == 512 and memory.block_of[chunk] == before:
+        if last - first == 512 and block_of(memory, chunk) == before:
             share(memory, chunk, after)  # chunks that were alike stay so
         else:
-            before = memory.block_of[chunk]
+            before = block_of(memory, chunk)
             after = own(memory, machine, chunk)
             for word in range(first >> 6, last >> 6):
                 memory.dirty[word_index(memory, machine, word)] = ALL_ONES

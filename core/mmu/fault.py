@@ -6,8 +6,10 @@ read fault maps the page writable and so reports it dirty.
 
 from __future__ import annotations
 
+import numpy as np
+
 from core.kernel import inlined, kernel
-from core.mmu.block import chunk_of, own
+from core.mmu.block import block_of, chunk_of, own
 from core.mmu.change import swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.split import CHILDREN, split_down_to
@@ -47,13 +49,12 @@ def fix_fast(memory, machine, counters, space, page, level, logging):
 
 
 @inlined
-def handle_fault(memory, machine, costs, counters, space, page, write, logging):
-    """Handle a fault on `page` inside mmu_lock; return how long the critical section takes."""
+def handle_fault(memory, machine, costs, counters, space, page, level, write, logging):
+    """Handle a fault on `page`, which a leaf of `level` maps (0: none), inside mmu_lock; return how long that takes."""
     block = own(memory, machine, chunk_of(machine, page))
     if write and _replace_zero_page(memory, machine, counters, block, page):
         return costs.drop_hold + _map(memory, machine, costs, counters, block, space, page, True, logging)
     writable = _is_writable(memory, machine, block, page, write)
-    level = leaf_level(memory, machine, space, page)
     if level == 0:
         return _map(memory, machine, costs, counters, block, space, page, writable, logging)
     if not write or memory.sptes[entry_index(memory, machine, space, page, level)] & WRITABLE:
@@ -68,7 +69,7 @@ def handle_fault(memory, machine, costs, counters, space, page, write, logging):
     index = entry_index(memory, machine, space, page, target)
     entry = memory.sptes[index]
     if swap_entry(memory, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY) and logging:
-        mark_leaf_dirty(memory, machine, memory.block_of[chunk_of(machine, page)], page, target)
+        mark_leaf_dirty(memory, machine, block_of(memory, chunk_of(machine, page)), page, target)
     return splits * (costs.split_child * CHILDREN + costs.table_hold) + costs.fix_hold
 
 
@@ -115,8 +116,8 @@ def _state_index(machine, block, page, shift):
     """Index into host_writable or guest_dirty, whose pages are of 2**shift pages, of the one that holds `page`."""
     number = page - machine.first
     if shift > 9:
-        return number >> shift
-    return (block << 9 | number & 511) >> shift
+        return np.uintp(number >> shift)
+    return np.uintp((block << 9 | number & 511) >> shift)
 
 
 @inlined

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from core.kernel import kernel
-from core.mmu.block import own, share
+from core.mmu.block import block_of, own, share
 from core.mmu.change import swap_entry
 from core.mmu.walk import entry_index, first_page
 from core.spte import TABLE
@@ -22,7 +24,7 @@ def split_leaf(memory, machine, counters, space, page, level):
     leaf = memory.sptes[index]
     if level == 2:
         child = entry_index(memory, machine, space, first_page(machine, page, 2), 1)
-        memory.sptes[child : child + CHILDREN] = leaf
+        memory.sptes[child : child + np.uintp(CHILDREN)] = leaf
     else:
         _fill_level_2(memory, machine, space, first_page(machine, page, 3), leaf)
         own(memory, machine, page >> 9)
@@ -40,10 +42,10 @@ def _fill_level_2(memory, machine, space, first, leaf):
     """Set the 512 level-2 entries from `first` on; what was alike stays so."""
     before = after = -1
     for chunk in range(first >> 9, (first >> 9) + CHILDREN):
-        if memory.block_of[chunk] == before:
+        if block_of(memory, chunk) == before:
             share(memory, chunk, after)
             continue
-        before = memory.block_of[chunk]
+        before = block_of(memory, chunk)
         after = own(memory, machine, chunk)
         memory.sptes[entry_index(memory, machine, space, chunk << 9, 2)] = leaf
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from core.kernel import kernel
-from core.mmu.block import own, share
+from core.mmu.block import block_of, own, share
 from core.mmu.change import swap_entry
 from core.mmu.split import CHILDREN
 from core.mmu.walk import entry_index, first_page
@@ -43,10 +45,10 @@ def zap_table(memory, machine, counters, space, page, level):
     before = after = -1
     for child in range(max(start, 0), min(start + CHILDREN * CHILDREN, machine.entries), CHILDREN):
         chunk = child >> 9
-        if memory.block_of[chunk] == before:
+        if block_of(memory, chunk) == before:
             share(memory, chunk, after)  # chunks that were alike lose the same
         else:
-            before = memory.block_of[chunk]
+            before = block_of(memory, chunk)
             after = own(memory, machine, chunk)
             index = entry_index(memory, machine, space, child, 2)
             entry = memory.sptes[index]
@@ -64,7 +66,7 @@ def _clear_table(memory, machine, space, start):
     """Clear the level-1 entries of the table that starts at page `start`; return how many were leaves."""
     first = entry_index(memory, machine, space, start, 1)
     dropped = 0
-    for index in range(first, first + CHILDREN):
+    for index in range(first, first + np.uintp(CHILDREN)):
         leaf = memory.sptes[index]
         if leaf & LEAF and swap_entry(memory, index, leaf, 0):
             dropped += 1

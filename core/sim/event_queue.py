@@ -2,7 +2,8 @@
 
 A ring that is kept sorted by inserting from the back. Actors that repeat the same kind of step come back in the order
 they left, so an insertion nearly always stops at once, and nothing is ever as dear as a heap. Actors that wait for
-something which serves one at a time have a ring of their own, so that they are not in the way.
+something which serves one at a time have a ring of their own, so that they are not in the way. Places in a ring are
+unsigned for the reason that core.mmu.walk.entry_index gives.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ def new_ring(actors: int) -> EventRing:
 def put(ring, time, actor):
     """Add an event to a sorted ring."""
     events, ends = ring.events, ring.ends
-    mask = events.size - 1
-    first, place = ends[0], ends[1]
-    ends[1] = place + 1
+    mask, one = np.uintp(events.size - 1), np.uintp(1)
+    first, place = np.uintp(ends[0]), np.uintp(ends[1])
+    ends[1] += 1
     while place > first:
-        before = events[(place - 1) & mask]
+        before = events[(place - one) & mask]
         if before.time < time or (before.time == time and before.actor < actor):
             break
         events[place & mask].time = before.time
         events[place & mask].actor = before.actor
-        place -= 1
+        place -= one
     events[place & mask].time = time
     events[place & mask].actor = actor
 
@@ -55,13 +56,13 @@ def next_time(ring):
     """Time of the earliest event, NEVER if there is none."""
     if ring.ends[0] == ring.ends[1]:
         return NEVER
-    return ring.events[ring.ends[0] & (ring.events.size - 1)].time
+    return ring.events[np.uintp(ring.ends[0] & (ring.events.size - 1))].time
 
 
 @inlined
 def next_actor(ring):
     """Actor of the earliest event, of which there must be one."""
-    return ring.events[ring.ends[0] & (ring.events.size - 1)].actor
+    return ring.events[np.uintp(ring.ends[0] & (ring.events.size - 1))].actor
 
 
 @inlined

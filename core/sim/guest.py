@@ -82,6 +82,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             state.visit += 1
             continue
         state.page = page
+        state.level = level if entry & PRESENT else 0
         state.write = write
         state.stall_start = time
         state.event = ACQUIRE

@@ -6,6 +6,8 @@ read; rmap MMUs: for write, given up between units when others wait), walks the 
 
 from __future__ import annotations
 
+import numpy as np
+
 from core.atomics import count_ones
 from core.kernel import kernel
 from core.mmu.block import chunk_of, own
@@ -226,7 +228,7 @@ def _protect_range(machine, costs, memory, counters, space, page, end):
         return 0
     changed = 0
     start = entry_index(memory, machine, space, page, 1)
-    for index in range(start, start + end - page):
+    for index in range(start, start + np.uintp(end - page)):
         if memory.sptes[index] & PRESENT:
             changed += protect_leaf(memory, machine, counters, index, 1)
     return changed * costs.protect + (0 if machine.rmap else (end - page) * costs.walk_entry)

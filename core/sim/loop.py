@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from core.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
+from core.mmu.walk import leaf_level
 from core.sim.event_queue import NEVER, next_time, put, take
 from core.sim.fast_forward import forget_mark, skip_alone, skip_together, start_alone
 from core.sim.guest import DONE, complete_access, run_guest
@@ -76,10 +77,9 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
             else:
                 put(simulation.waiters, time, actor)
         if in_section:
-            write = vcpu.write != 0
-            hold = handle_fault(
-                memory, machine, costs, simulation.counters, vcpu.space, vcpu.page, write, phase.logging
-            )
+            space, page, write = vcpu.space, vcpu.page, vcpu.write != 0
+            level = vcpu.level if at_once else leaf_level(memory, machine, space, page)
+            hold = handle_fault(memory, machine, costs, simulation.counters, space, page, level, write, phase.logging)
             simulation.times.lock_hold += hold
             if machine.rmap:
                 time = _count_write_lock(costs, simulation, vcpu, time) + hold

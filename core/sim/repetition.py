@@ -13,7 +13,7 @@ import numpy as np
 
 from core.counters import COUNTERS
 from core.kernel import inlined, kernel
-from core.mmu.block import chunk_of, hold, is_like, release, share
+from core.mmu.block import block_of, chunk_of, hold, is_like, release, share
 from core.mmu.walk import entry_index
 from core.records import Integers, words_of
 from core.sim.stalls import BUCKETS
@@ -106,7 +106,7 @@ def periods_alike(machine, memory, state, period, blocks, most):
     chunks = min(most * step, chunk_of(machine, state.first_page + machine.share) - 1 - here)
     for further in range(1, chunks + 1):
         chunk = here + further
-        like = blocks[further] if further <= step else memory.block_of[chunk - step]
+        like = blocks[further] if further <= step else block_of(memory, chunk - step)
         if not _is_under_table(machine, memory, state, chunk) or not is_like(memory, machine, chunk, like):
             return (further - 1) // step
     return max(chunks, 0) // step
@@ -120,7 +120,7 @@ def skip_periods(machine, memory, state, period, periods, duration):
     there = here + periods * step
     halfway = hold(memory, here)  # as far as the vCPU got in its chunk, it gets in the last
     for chunk in range(here, there):
-        share(memory, chunk, memory.block_of[chunk - step])
+        share(memory, chunk, block_of(memory, chunk - step))
     share(memory, there, halfway)
     release(memory, halfway)
     pages = periods * period

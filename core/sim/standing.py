@@ -78,7 +78,9 @@ def stand_alike(machine, simulation, standing, pages, time):
             continue
         if now.visit != then.visit + pages or now.space != then.space or now.pml_fill != then.pml_fill:
             return False
-        if now.event != RUN and (now.write != then.write or now.stall_start != then.stall_start + elapsed):
+        if now.event == RUN:
+            continue
+        if (now.write, now.level, now.stall_start) != (then.write, then.level, then.stall_start + elapsed):
             return False
     return True
 

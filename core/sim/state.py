@@ -47,6 +47,7 @@ VCPU: Final = layout(
         "draw",  # state of the write generator
         "pml_fill",  # entries in the PML buffer
         "page",  # the faulting page
+        "level",  # of the leaf that it found there, 0 if none
         "write",  # whether the faulting access writes
         "stall_start",  # when that access began
         "event",  # what the queued event means

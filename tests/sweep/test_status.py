@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.config import Config, make_config, parse_field
+from core.identity import ENGINE_VERSION
 from sweep.errors import QueryError
 from sweep.status import Status, dataset_status, status_text
 from tests.sweep.datasets import write_shard
@@ -64,7 +65,7 @@ def test_a_finished_sweep_tells_none(folder: Path) -> None:
         "configs   4 of 4 done (100%)",
         "rows      28 phases",
         "started   2026-01-01 00:00:00 to 2026-01-01 00:00:00 UTC",
-        "engine    sim 1",
+        f"engine    sim {ENGINE_VERSION}",
         "hosts     node-a (4)",
     ]
 
