@@ -79,6 +79,7 @@ def open_session(address: str) -> Iterator[Session]:
 def _prepare_environment() -> None:
     """Settings that Ray and the workers it starts read from the environment; the user's own come first."""
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers are measured; at Ray's nice 15 anything delays them
+    os.environ.setdefault("RAY_enable_worker_prestart", "1")  # workers start beside the driver, not after it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about GPUs nobody uses
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # whoever asked for a task's result reports its error

@@ -1,14 +1,14 @@
 """What is still to be run, cut into batches. Pure: neither disk nor cluster.
 
-A batch is what one worker takes at a time: about half a second of work, so that handing it over (1.5 ms) and writing
-its shard (10 ms) do not show, and so that a kill loses little. Expensive configs go alone and first, the small change
-last: that keeps the end short, when workers run out of batches at different times.
+A batch is what one worker takes at a time: up to a second of work, so that handing it over (1.5 ms) and writing its
+shard (10 ms) do not show, and so that a kill loses little. Expensive configs go alone and first, the small change last,
+in ever smaller batches: that keeps the end short, when workers run out of batches at different times.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,9 @@ from core.config import Config
 from core.identity import config_id
 from core.run import estimated_seconds
 
-BATCH_SECONDS: Final = 0.5
+BATCH_SECONDS: Final = 1.0
+LAST_BATCH_SECONDS: Final = 0.2
+PART_OF_REST: Final = 1 / 8  # a batch takes so much of what is left, within these bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,16 @@ def split_batch(batch: Batch) -> list[Batch]:
     return [make_batch([task]) for task in batch.tasks]
 
 
-def _groups(costly_first: Iterable[Task]) -> Iterator[list[Task]]:
-    """Neighbours that together cost about BATCH_SECONDS; alone what costs that much by itself."""
+def _groups(costly_first: Sequence[Task]) -> Iterator[list[Task]]:
+    """Neighbours that together cost about what a batch may; alone what costs that much by itself."""
     group: list[Task] = []
     seconds = 0.0
+    rest = sum(task.estimated_seconds for task in costly_first)
     for task in costly_first:
-        if group and seconds + task.estimated_seconds > BATCH_SECONDS:
+        limit = max(LAST_BATCH_SECONDS, min(BATCH_SECONDS, rest * PART_OF_REST))
+        if group and seconds + task.estimated_seconds > limit:
             yield group
+            rest -= seconds
             group, seconds = [], 0.0
         group.append(task)
         seconds += task.estimated_seconds

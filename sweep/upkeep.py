@@ -19,7 +19,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +50,8 @@ MERGE_FROM: Final = 32
 
 MERGED_BYTES: Final = 64 * 2**20
 """Size of the phases in a merged file, about; bounds the driver's memory."""
+
+_READERS: Final = 4  # the workers are done, and an object store takes its time for each file
 
 
 @contextmanager
@@ -103,7 +107,8 @@ def merge_shards(store: Store) -> None:
     for group in _groups(store, small):
         digest = hashlib.sha256(",".join(group).encode()).hexdigest()[:16]
         for table in (PHASES, RUNS):
-            rows = pa.concat_tables(_read(store, table, name) for name in group)
+            with ThreadPoolExecutor(_READERS) as readers:
+                rows = pa.concat_tables(readers.map(partial(_read, store, table), group))
             write_table(store, table, f"merged-{digest}", rows.replace_schema_metadata({MERGED_KEY: " ".join(group)}))
         _delete_shards(store, group)
 
@@ -124,6 +129,7 @@ def _groups(store: Store, names: list[str]) -> Iterator[list[str]]:
 def _superseded(store: Store, to_run: Set[str]) -> dict[str, set[str]]:
     """Rows that have to go, as config_ids by shard: failed ones of `to_run`, and all but the best of each config."""
     table = scan_runs(store, shard_names(store), ["config_id", "status", "started_at", "__filename"])
+    table = table.filter(_candidates(table, to_run))
     rows = zip(*(table[column].to_pylist() for column in table.column_names), strict=True)
     superseded: dict[str, set[str]] = {}
     best: dict[str, tuple[bool, str, str]] = {}
@@ -137,6 +143,15 @@ def _superseded(store: Store, to_run: Set[str]) -> dict[str, set[str]]:
             superseded.setdefault(worse[2], set()).add(config_id)
         best[config_id] = max(rank, best.get(config_id, rank))
     return superseded
+
+
+def _candidates(table: Any, to_run: Set[str]) -> Any:
+    """Which rows may have to go. Nearly all do not, and are looked at here only, where a million take no time."""
+    counts = pc.value_counts(table["config_id"])
+    doubled = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    failed = pc.equal(table["status"], "failed")
+    again = pc.is_in(table["config_id"], pa.array(sorted(to_run), pa.string()))
+    return pc.or_kleene(pc.is_in(table["config_id"], doubled), pc.and_kleene(failed, again))
 
 
 def _drop_rows(store: Store, superseded: dict[str, set[str]]) -> None:

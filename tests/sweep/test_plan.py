@@ -10,7 +10,8 @@ from hypothesis import given
 from core.config import Config, make_config
 from core.identity import config_id
 from core.run import estimated_seconds
-from sweep.plan import BATCH_SECONDS, make_plan, split_batch
+from sweep.plan import BATCH_SECONDS, LAST_BATCH_SECONDS, make_plan, split_batch
+from tests.sweep.engines import some_configs
 
 GRID = [
     make_config({"vcpus": vcpus, "mmu": mmu, "split": split, "write_percent": percent})
@@ -42,6 +43,18 @@ def test_expensive_configs_come_first_and_batches_stay_small(configs: list[Confi
     costs = [task.estimated_seconds for batch in batches for task in batch.tasks]
     assert costs == sorted(costs, reverse=True)
     assert all(batch.estimated_seconds <= BATCH_SECONDS or len(batch.tasks) == 1 for batch in batches)
+
+
+def test_batches_grow_with_the_sweep_and_shrink_towards_its_end() -> None:
+    batches = make_plan(some_configs(*range(1, 10_001), mem_per_vcpu="64MiB"), set()).batches
+    sizes = [batch.estimated_seconds for batch in batches]
+    assert sizes[0] > 0.9 * BATCH_SECONDS
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+    assert 0.9 * LAST_BATCH_SECONDS < sizes[-2] <= LAST_BATCH_SECONDS
+
+
+def test_a_few_small_configs_occupy_more_than_one_worker() -> None:
+    assert len(make_plan(some_configs(*range(1, 101), mem_per_vcpu="64MiB"), set()).batches) > 1
 
 
 def test_estimates_add_up() -> None:

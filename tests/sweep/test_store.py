@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -48,6 +50,19 @@ def test_both_tables_have_all_their_columns_in_order(store: Store) -> None:
     write(store, "a", A)
     assert list(pandas.read_parquet(f"{store.path}/runs").columns) == [column.name for column in RUN_COLUMNS]
     assert list(pandas.read_parquet(f"{store.path}/phases").columns) == [column.name for column in PHASE_COLUMNS]
+
+
+def test_shards_are_written_and_read_without_importing_pandas_which_is_there_all_the_same(store: Store) -> None:
+    program = (
+        "import sys\n"
+        "from sweep.store import finished, open_store, scan_runs, shard_names, write_shard\n"
+        "store = open_store(sys.argv[1])\n"
+        "write_shard(store, 'a' * 16, [{'config_id': 'x', 'status': 'ok'}], [{'config_id': 'x'}])\n"
+        "print(finished(store), 'pandas' in sys.modules)\n"
+        "print(len(scan_runs(store, shard_names(store), ['status']).to_pandas()), 'pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, store.path], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["{'x'} False", "1 True"]
 
 
 def test_column_types_do_not_depend_on_the_values(store: Store) -> None:
