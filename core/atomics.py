@@ -1,8 +1,8 @@
 """Atomic operations on array elements, and the bit counts the bitmap walks need.
 
-numba has no CPU atomics of its own; LLVM's cmpxchg, atomicrmw, ctlz, cttz and ctpop are reached through intrinsics.
-They work on any contiguous integer array, one in shared memory too. Each has a plain-Python twin of the same name,
-used when compilation is disabled (single-threaded, so it need not be atomic).
+numba has no CPU atomics of its own; LLVM's cmpxchg, atomicrmw, atomic load and store, ctlz, cttz and ctpop are
+reached through intrinsics. They work on any contiguous integer array, one in shared memory too. Each has a
+plain-Python twin of the same name, used when compilation is disabled (single-threaded, so it need not be atomic).
 """
 
 from __future__ import annotations
@@ -24,6 +24,31 @@ def compare_and_swap(array: Any, index: int, expected: int, new: int) -> bool:
     return True
 
 
+def load_acquire(array: Any, index: int) -> int:
+    """array[index], read anew each time; what its writer stored before it is visible afterwards."""
+    value: int = array[index]
+    return value
+
+
+def store_release(array: Any, index: int, value: int) -> None:
+    """Set array[index]; what was stored before is visible to whoever reads the new value with `load_acquire`."""
+    array[index] = value
+
+
+def exchange(array: Any, index: int, value: int) -> int:
+    """Set array[index]; return the value before."""
+    before: int = array[index]
+    array[index] = value
+    return before
+
+
+def fetch_add(array: Any, index: int, value: int) -> int:
+    """Add `value` to array[index]; return the value before."""
+    before: int = array[index]
+    array[index] += array.dtype.type(value)
+    return before
+
+
 def fetch_or(array: Any, index: int, bits: int) -> int:
     """Set `bits` in array[index]; return the value before."""
     before: int = array[index]
@@ -36,6 +61,12 @@ def fetch_and_not(array: Any, index: int, bits: int) -> int:
     before: int = array[index]
     array[index] &= ~array.dtype.type(bits)
     return before
+
+
+def address_of(array: Any, index: int) -> int:
+    """Where array[index] lies in memory, for a system call."""
+    address: int = array.ctypes.data + index * array.itemsize
+    return address
 
 
 def count_ones(value: int) -> int:
@@ -71,6 +102,34 @@ def _cmpxchg(typing_context: Any, array: Any, index: Any, expected: Any, new: An
     return types.boolean(array, index, expected, new), generate
 
 
+@intrinsic
+def _load(typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element(context, builder, signature, arguments)
+        return builder.load_atomic(pointer, "acquire", array.dtype.bitwidth // 8)
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
+def _store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element(context, builder, signature, arguments)
+        stored = context.cast(builder, arguments[2], signature.args[2], array.dtype)
+        builder.store_atomic(stored, pointer, "release", array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(array, index, value), generate
+
+
+@intrinsic
+def _address(typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ptrtoint(_element(context, builder, signature, arguments), ir.IntType(64))
+
+    return types.int64(array, index), generate
+
+
 def _read_modify_write(operation: str, invert: bool) -> Any:
     def typed(typing_context: Any, array: Any, index: Any, bits: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -98,6 +157,11 @@ def _bit_count(name: str) -> Any:
 
 
 _swap: Any = _cmpxchg  # called from compiled code, which supplies the typing context
+_pointer_value: Any = _address
+_atomic_load: Any = _load
+_atomic_store: Any = _store
+_atomic_exchange = _read_modify_write("xchg", invert=False)
+_atomic_add = _read_modify_write("add", invert=False)
 _atomic_or = _read_modify_write("or", invert=False)
 _atomic_and_not = _read_modify_write("and", invert=True)
 _ctpop, _cttz, _ctlz = _bit_count("ctpop"), _bit_count("cttz"), _bit_count("ctlz")
@@ -108,6 +172,26 @@ def _compare_and_swap(array: Any, index: Any, expected: Any, new: Any) -> Any:
     return lambda array, index, expected, new: _swap(array, index, expected, new)
 
 
+@overload(load_acquire, inline="always", strict=False)
+def _load_acquire(array: Any, index: Any) -> Any:
+    return lambda array, index: _atomic_load(array, index)
+
+
+@overload(store_release, inline="always", strict=False)
+def _store_release(array: Any, index: Any, value: Any) -> Any:
+    return lambda array, index, value: _atomic_store(array, index, value)
+
+
+@overload(exchange, inline="always", strict=False)
+def _exchange(array: Any, index: Any, value: Any) -> Any:
+    return lambda array, index, value: _atomic_exchange(array, index, value)
+
+
+@overload(fetch_add, inline="always", strict=False)
+def _fetch_add(array: Any, index: Any, value: Any) -> Any:
+    return lambda array, index, value: _atomic_add(array, index, value)
+
+
 @overload(fetch_or, inline="always", strict=False)
 def _fetch_or(array: Any, index: Any, bits: Any) -> Any:
     return lambda array, index, bits: _atomic_or(array, index, bits)
@@ -116,6 +200,11 @@ def _fetch_or(array: Any, index: Any, bits: Any) -> Any:
 @overload(fetch_and_not, inline="always", strict=False)
 def _fetch_and_not(array: Any, index: Any, bits: Any) -> Any:
     return lambda array, index, bits: _atomic_and_not(array, index, bits)
+
+
+@overload(address_of, inline="always", strict=False)
+def _address_of(array: Any, index: Any) -> Any:
+    return lambda array, index: _pointer_value(array, index)
 
 
 @overload(count_ones, inline="always", strict=False)
