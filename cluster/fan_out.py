@@ -2,8 +2,10 @@
 
 `fan_out` is a generator of events in the order of completion. What it promises:
 
-* Back-pressure. Batches are taken from their iterable only when there is room: at most `IN_FLIGHT_PER_CPU` per CPU of
-  the cluster are handed over and unanswered, so neither a million batches nor a slow node pile anything up.
+* Back-pressure. Batches are taken from their iterable only when there is room: no more than keep `IN_FLIGHT_PER_CPU`
+  times the CPUs of the cluster busy are unanswered, so neither a million batches nor a slow node pile anything up.
+* A batch gets the CPUs it asks for (`cpus`), at most all those of the largest node. Those that run at the same time on
+  a node never have more of them together than it has.
 * One bad batch stops nothing. An exception in the function is that batch's `Failed` event. A batch that kills its
   worker process (out of memory, a crash, a lost node) is started again, behind the others, `attempts` times in all,
   and then is `Failed` with `crashed` set. Ray's own retries are off: Ray would not say how often it started what.
@@ -75,17 +77,19 @@ def fan_out(
     batches: Iterable[B],
     attempts: int = 3,
     prepare: Callable[[], None] | None = None,
+    cpus: Callable[[B], int] | None = None,
 ) -> Iterator[Event[B, R]]:
     """Events of `function(batch, attempt)` for every batch, in the order of completion.
 
     `prepare`, a function known by its name, runs in each worker process before its first batch, one process at a time
     on each machine: the place to fill a cache that all of them share. Nodes that join a cluster late are covered too.
+    `cpus` tells how many CPUs a batch keeps busy, one where it is not given; in this process it makes no difference.
     """
     with _noticed_interrupt() as interrupt:
         if session.uses_ray:
             from cluster.on_ray import RayTasks
 
-            yield from _fan_out_on_ray(RayTasks(function, prepare), batches, attempts, interrupt)
+            yield from _fan_out_on_ray(RayTasks(function, prepare, cpus), batches, attempts, interrupt)
         else:
             yield from _fan_out_inline(function, batches, prepare, interrupt)
 

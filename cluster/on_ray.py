@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import ray
@@ -20,28 +21,53 @@ R = TypeVar("R")
 
 _CRASHES: Final = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
 IN_FLIGHT_PER_CPU: Final = 2
-"""One that runs and one that waits beside it: a worker never idles while its next batch travels."""
+"""CPUs' worth of batches: what runs and as much that waits: a worker never idles while its next batch travels."""
 
 _COUNT_CPUS_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cpus:
+    """CPUs of the cluster."""
+
+    total: int
+    largest_node: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent(Generic[B]):
+    """A batch on its way, the number of the attempt, and the CPUs that were asked for it."""
+
+    batch: B
+    attempt: int
+    cpus: int
 
 
 class RayTasks(Generic[B, R]):
     """The tasks handed to Ray and not answered yet."""
 
-    def __init__(self, function: Function[B, R], prepare: Callable[[], None] | None) -> None:
+    def __init__(
+        self, function: Function[B, R], prepare: Callable[[], None] | None, cpus: Callable[[B], int] | None = None
+    ) -> None:
         # Ray's own retries are off: see fan_out.py
-        self._remote: Any = ray.remote(num_cpus=1, max_retries=0)(run_one)
+        self._remote: Any = ray.remote(max_retries=0)(run_one)
         self._function: Any = ray.put(function)  # sent to each node once, not with every batch
         self._prepare = prepare
-        self._cpus = 0
+        self._cpus_of = cpus
+        self._cpus = _Cpus(0, 0)
         self._counted_at = float("-inf")
-        self.in_flight: dict[Any, tuple[B, int]] = {}
+        self._cpus_in_flight = 0
+        self.in_flight: dict[Any, _Sent[B]] = {}
 
     def has_room(self) -> bool:
-        return len(self.in_flight) < IN_FLIGHT_PER_CPU * self._cluster_cpus()
+        # at least one, so that a cluster which grows on demand sees a demand
+        return self._cpus_in_flight < IN_FLIGHT_PER_CPU * max(1, self._cluster_cpus().total)
 
     def submit(self, batch: B, attempt: int) -> None:
-        self.in_flight[self._remote.remote(self._function, self._prepare, batch, attempt)] = (batch, attempt)
+        cpus = self._asked(batch)
+        task = self._remote.options(num_cpus=cpus).remote(self._function, self._prepare, batch, attempt)
+        self.in_flight[task] = _Sent(batch, attempt, cpus)
+        self._cpus_in_flight += cpus
 
     def answers(self, timeout: float) -> Iterator[tuple[B, int, R | Raised | Crashed]]:
         """What came back, as soon as anything does, or nothing after `timeout` seconds."""
@@ -49,8 +75,9 @@ class RayTasks(Generic[B, R]):
         if ready:  # and all others that are ready by now
             ready, _ = ray.wait(list(self.in_flight), num_returns=len(self.in_flight), timeout=0)
         for task in ready:
-            batch, attempt = self.in_flight.pop(task)
-            yield batch, attempt, _answer(task)
+            sent = self.in_flight.pop(task)
+            self._cpus_in_flight -= sent.cpus
+            yield sent.batch, sent.attempt, _answer(task)
 
     def last_answers(self, seconds: float) -> Iterator[tuple[B, int, R | Raised | Crashed]]:
         """What comes back within `seconds`, or until nothing is in flight."""
@@ -63,13 +90,20 @@ class RayTasks(Generic[B, R]):
         for task in self.in_flight:
             ray.cancel(task, force=True)
         self.in_flight.clear()
+        self._cpus_in_flight = 0
 
-    def _cluster_cpus(self) -> int:
+    def _asked(self, batch: B) -> int:
+        """The CPUs to ask for: more than any node has would wait for ever. A cluster without CPUs has yet to grow."""
+        cpus = 1 if self._cpus_of is None else self._cpus_of(batch)
+        largest = self._cluster_cpus().largest_node
+        return min(cpus, largest) if largest else cpus
+
+    def _cluster_cpus(self) -> _Cpus:
         """CPUs of the cluster, counted anew now and then: nodes come and go."""
         if time.monotonic() - self._counted_at > _COUNT_CPUS_SECONDS:
-            # at least one, so that a cluster which grows on demand sees a demand
-            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            self._cpus = max(1, int(resources.get("CPU", 0)))
+            nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+            cpus = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+            self._cpus = _Cpus(sum(cpus), max(cpus, default=0))
             self._counted_at = time.monotonic()
         return self._cpus
 

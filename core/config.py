@@ -27,7 +27,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "guest_page": ("4K", "2M", "1G"),
     "populate_writes": ("all", "same"),
     "kernel": ("6.1", "6.12", "7.3"),
-    "engine": ("sim",),
+    "engine": ("sim", "live"),
 }
 
 BOUNDS: Final[dict[str, tuple[int, int]]] = {
@@ -39,6 +39,9 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "seed": (1, 2**31 - 4098),  # the generator's state is seed + vCPU index, below its modulus 2^31 - 1
     "repeat": (0, 1_000_000),
 }
+
+LIVE_FIELDS: Final[dict[str, Any]] = {"touch_memory": False, "pin_vcpus": True}
+"""The fields that only the live engine asks for, with the values they have for all others."""
 
 SLOT_PAGES_UNIT: Final = 64
 """The dirty bitmap is walked in words of 64 pages, so a memslot holds a whole number of words."""
@@ -72,6 +75,8 @@ class Config:
     concurrent: bool = False
     seed: int = 1
     engine: str = "sim"
+    touch_memory: bool = False  # live: accesses go to real memory, besides the page tables
+    pin_vcpus: bool = True  # live: each vCPU process stays on one CPU, where the host allows it
     profile: str = "cascade-lake-2022"
     repeat: int = 0
 
@@ -227,6 +232,8 @@ def _normalised(config: Config) -> Config:
         changes["populate_writes"] = "all"
     if changes.get("write_pattern", config.write_pattern) == "stride" and config.access_order == "sequential":
         changes["seed"] = 1
+    if config.engine != "live":
+        changes |= LIVE_FIELDS
     return dataclasses.replace(config, **changes)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
-from core.config import Config, config_record
+from core.config import LIVE_FIELDS, Config, config_record
 from core.profile import load_profile
 
 ENGINE_VERSION: Final = "2"
@@ -18,5 +18,14 @@ ENGINE_VERSION: Final = "2"
 def config_id(config: Config) -> str:
     """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
     profile = load_profile(config.profile)
-    text = json.dumps([config_record(config), profile.digest, ENGINE_VERSION], sort_keys=True)
+    text = json.dumps([identifying_record(config), profile.digest, ENGINE_VERSION], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def identifying_record(config: Config) -> dict[str, Any]:
+    """The fields that name a config: those of the live engine only where it runs.
+
+    They came later: without them results keep the names that they had before.
+    """
+    record = config_record(config)
+    return record if config.engine == "live" else {name: record[name] for name in record if name not in LIVE_FIELDS}

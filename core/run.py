@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 from core.config import Config, make_config
 from core.profile import load_profile
 from core.rows import Row
 
 
-def run_config(config: Config) -> list[Row]:
-    """Simulate `config` and return one row per phase and iteration, with the columns of rows.PHASE_COLUMNS."""
+def run_config(config: Config, *, share_cpus: bool = False) -> list[Row]:
+    """Simulate or measure `config`: one row per phase and iteration, with the columns of rows.PHASE_COLUMNS.
+
+    A live run waits for CPUs that no other live run of this host has, unless they may be shared.
+    """
+    return _measured(config, share_cpus) if config.engine == "live" else _simulated(config)
+
+
+def _simulated(config: Config) -> list[Row]:
     from core.interval import interval  # imported only where something runs: the command line starts without numpy
     from core.sim.engine import simulate
 
@@ -19,8 +28,16 @@ def run_config(config: Config) -> list[Row]:
     return rows
 
 
+def _measured(config: Config, share_cpus: bool) -> list[Row]:
+    from core.live.cpus import own_cpus
+    from core.live.engine import measure
+
+    with own_cpus(config.vcpus, share=share_cpus):
+        return measure(config)  # seconds_lo and seconds_hi stay null: a measurement is what it is
+
+
 def warm_up() -> None:
-    """Compile and store every kernel, once per machine and version, so that many processes can load them at once."""
+    """Compile and store the simulator's kernels, once per machine and version, so that many processes can load them."""
     from core.kernel_cache import is_warm, mark_warm
 
     if not is_warm():
@@ -29,10 +46,13 @@ def warm_up() -> None:
 
 
 def estimated_seconds(config: Config) -> float:
-    """A rough guess of the engine time of `config` in seconds of one core, for sizing batches.
+    """A rough guess of the engine time of `config` in seconds, for sizing batches.
 
-    Two parts: what grows with the chunks of memory, and the faults and visits that are stepped through one by one.
+    A simulation has two parts: what grows with the chunks of memory, and the faults and visits that are stepped through
+    one by one.
     """
+    if config.engine == "live":
+        return _live_seconds(config)
     overlap = 1 if config.partitioned else config.vcpus
     visits = config.pages * overlap
     written = visits * config.write_percent / 100
@@ -55,3 +75,12 @@ def estimated_seconds(config: Config) -> float:
     stepped_first = min(1.0, 4 * 512 * config.vcpus / config.pages)  # before anything has repeated itself
     chunks = config.pages / 512 * (2 * config.iterations + 4)
     return 0.002 + chunks * 1.5e-7 + stepped * (1 - repeating * (1 - stepped_first))
+
+
+def _live_seconds(config: Config) -> float:
+    """The same for a live run: its processes start, and share the visits and faults as far as there are CPUs."""
+    visits = config.pages * (1 if config.partitioned else config.vcpus)
+    logged_writes = visits * config.write_percent / 100 * config.iterations
+    first_touches = config.address_spaces * config.pages / 512.0 ** (config.leaf_level - 1)
+    busy = visits * (config.iterations + 2) * 15e-9 + (first_touches + logged_writes) * 1e-6
+    return 0.1 + 0.01 * config.vcpus + busy / min(config.vcpus, os.cpu_count() or 1)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from core.config import LIVE_FIELDS
 from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, RUN_COLUMNS, Column
 from sweep.errors import QueryError
 from sweep.published import PUBLISHED_COLUMNS, published_measurements
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sweep.store import Store
 
 VIEWS: Final = ("runs", "phases", "failures", "published")
+
+COLUMNS: Final = {"runs": RUN_COLUMNS, "phases": PHASE_COLUMNS}
 
 SQL_TYPES: Final = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
 
@@ -127,10 +130,7 @@ def local_store(location: str) -> Iterator[Store]:
 
 
 def _create_views(connection: DuckDBPyConnection, shards: dict[str, list[str]]) -> None:
-    scans = {
-        "runs": _scan(shards["runs"], RUN_COLUMNS, "runs"),
-        "phases": _scan(shards["phases"], PHASE_COLUMNS, "phases"),
-    }
+    scans = {table: _scan(shards[table], columns, table) for table, columns in COLUMNS.items()}
     twice = bool(connection.execute(_TWICE.format_map(scans)).fetchall())
     if twice:
         connection.execute("CREATE SCHEMA shards")
@@ -138,7 +138,8 @@ def _create_views(connection: DuckDBPyConnection, shards: dict[str, list[str]]) 
         connection.execute(_STALE_PHASES.format_map(scans))
     for table, scan in scans.items():
         anti = f"ANTI JOIN shards.stale_{table} stale ON stale.config_id = {table}.config_id AND stale.file = filename"
-        connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {scan} {anti if twice else ''}")
+        rows = f"SELECT * FROM {scan} {anti if twice else ''}"
+        connection.execute(f"CREATE VIEW {table} AS {_with_all_columns(rows, COLUMNS[table])}")
     connection.execute(_FAILURES)
     connection.execute(_PUBLISHED)
     columns = [[getattr(measured, name) for measured in published_measurements()] for name in PUBLISHED_COLUMNS]
@@ -149,10 +150,20 @@ def _create_views(connection: DuckDBPyConnection, shards: dict[str, list[str]]) 
 def _scan(files: list[str], columns: tuple[Column, ...], name: str) -> str:
     """SQL that reads the files, or an empty table of the same columns where nothing has been written yet."""
     if not files:
-        typed = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {column.name}" for column in columns)
-        return f"(SELECT {typed}, NULL::VARCHAR AS filename WHERE false) {name}"
+        return f"(SELECT *, NULL::VARCHAR AS filename FROM ({_no_rows(columns)})) {name}"
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     return f"read_parquet([{listed}], union_by_name = true) {name}"
+
+
+def _with_all_columns(rows: str, columns: tuple[Column, ...]) -> str:
+    """The rows with every column, in order: shards from before the live engine lack its own."""
+    defaults = ", ".join(f"coalesce({name}, {str(value).lower()}) AS {name}" for name, value in LIVE_FIELDS.items())
+    return f"SELECT * REPLACE ({defaults}) FROM ({_no_rows(columns)} UNION ALL BY NAME {rows})"
+
+
+def _no_rows(columns: tuple[Column, ...]) -> str:
+    typed = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {column.name}" for column in columns)
+    return f"SELECT {typed} WHERE false"
 
 
 def _lock(connection: DuckDBPyConnection, folder: str) -> None:

@@ -104,7 +104,7 @@ class _Tally:
     def add(self, batch: Batch, done: int, failed: int) -> None:
         self.done += done
         self.failed += failed
-        self.cost_done += batch.estimated_seconds
+        self.cost_done += batch.core_seconds
         self.report(self.progress())
 
     def progress(self) -> Progress:
@@ -151,7 +151,7 @@ def _run_round(
     if tally.interrupted:
         return failures
     here = socket.gethostname()
-    for event in fan_out(session, run, batches, ATTEMPTS, prepare=warm_kernels):
+    for event in fan_out(session, run, batches, ATTEMPTS, prepare=warm_kernels, cpus=lambda batch: batch.cpus):
         match event:
             case Done(batch=batch, result=summary):
                 if summary.host != here:

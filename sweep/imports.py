@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.config import FIELDS, Config, config_record, config_text, make_config
 from core.errors import ConfigError
+from core.identity import identifying_record
 from core.rows import Row
 from core.sizes import format_size
 from sweep.measurements import MeasurementError
@@ -67,7 +68,7 @@ def configured_runs(runs: Iterable[TimedRun], words: Mapping[str, object]) -> li
     for run in runs:
         config = run_config(run, words)
         times = [[timing.phase, timing.iteration, timing.seconds] for timing in run.timings]
-        text = json.dumps([config_record(config) | {"engine": ENGINE}, times], sort_keys=True)
+        text = json.dumps([identifying_record(config) | {"engine": ENGINE}, times], sort_keys=True)
         name = hashlib.sha256(f"{text} {seen[text]}".encode()).hexdigest()[:16]
         seen[text] += 1
         configured.append(ConfiguredRun(name, config, run))

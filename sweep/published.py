@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from core.config import FIELDS, config_record, make_config
+from core.config import FIELDS, LIVE_FIELDS, config_record, make_config
 from core.sizes import parse_size
 
 PUBLISHED_COLUMNS: Final = (
@@ -32,7 +32,16 @@ PUBLISHED_COLUMNS: Final = (
     "seconds",
 )
 
-UNPUBLISHED_FIELDS: Final = ("manual_protect", "iterations", "kernel", "seed", "engine", "profile", "repeat")
+UNPUBLISHED_FIELDS: Final = (
+    "manual_protect",
+    "iterations",
+    "kernel",
+    "seed",
+    "engine",
+    *LIVE_FIELDS,
+    "profile",
+    "repeat",
+)
 """Fields that no publication names and that leave the published phases as they are: a match may have any value."""
 
 MATCHED_FIELDS: Final = tuple(name for name in FIELDS if name not in UNPUBLISHED_FIELDS)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from core.config import CHOICES, FIELDS
+from core.config import CHOICES, FIELDS, LIVE_FIELDS
 from core.rows import PHASE_COLUMNS
 from sweep.errors import QueryError
 from sweep.published import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
@@ -45,6 +45,7 @@ FOLLOWING_FIELDS: Final = (
     "populate_writes",
     "seed",
     "iterations",
+    *LIVE_FIELDS,
 )
 """Fields that core.config sets by itself where they have no effect, and `iterations`, which has none on a phase that
 came before. Where the others determine one, it sets nothing apart: or a table with a column per mmu would fall to

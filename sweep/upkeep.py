@@ -108,7 +108,7 @@ def merge_shards(store: Store) -> None:
         digest = hashlib.sha256(",".join(group).encode()).hexdigest()[:16]
         for table in (PHASES, RUNS):
             with ThreadPoolExecutor(_READERS) as readers:
-                rows = pa.concat_tables(readers.map(partial(_read, store, table), group))
+                rows = pa.concat_tables(readers.map(partial(_read, store, table), group), promote_options="default")
             write_table(store, table, f"merged-{digest}", rows.replace_schema_metadata({MERGED_KEY: " ".join(group)}))
         _delete_shards(store, group)
 

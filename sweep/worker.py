@@ -67,7 +67,8 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
     """The run row of one config and its phase rows; if the engine raises, the row says so and there are no phases."""
     if config_id(task.config) != task.config_id:
         raise SweepError("this node runs another splitsweep or profile than the driver; install the same on every node")
-    row = new_row(task) | _machine() | {"started_at": utc_now()}
+    is_live = task.config.engine == "live"
+    row = new_row(task) | _machine() | (_host_facts(task.config) if is_live else {}) | {"started_at": utc_now()}
     wall, cpu = time.perf_counter(), time.process_time()
     phases: list[Row] = []
     try:
@@ -76,7 +77,7 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
     except Exception as error:
         row |= {"status": "failed", "error_type": type(error).__name__, "error": str(error)}
     row["wall_seconds"] = time.perf_counter() - wall
-    row["cpu_seconds"] = time.process_time() - cpu
+    row["cpu_seconds"] = None if is_live else time.process_time() - cpu  # other processes do the work of a live run
     row["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     return row, phases
 
@@ -84,6 +85,12 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
 @functools.cache  # asking the kernel for its CPUs takes 1% of a small config's time
 def _machine() -> Row:
     return {"host": socket.gethostname(), "node_cpus": os.cpu_count()}
+
+
+def _host_facts(config: Config) -> Row:
+    from core.live.host import host_facts  # only where something runs live
+
+    return host_facts(config)
 
 
 def new_row(task: Task) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -36,6 +37,9 @@ def run(
     ] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and write nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the dataset holds, and start over.")] = False,
+    share_cpus: Annotated[
+        bool, typer.Option("--share-cpus", help="Let live runs share CPUs: they then ask for one each.")
+    ] = False,
 ) -> None:
     """Run every config of a sweep that its dataset does not hold yet.
 
@@ -57,15 +61,16 @@ def run(
     location = results or f"results/{sweep.name}"
     store = open_store(location)
     _check_place(store, fresh)
-    plan = make_plan(sweep.configs, set() if fresh else finished(store))
+    plan = make_plan(sweep.configs, set() if fresh else finished(store), share_cpus=share_cpus)
     if dry_run:
         for line in _dry_run_lines(sweep, plan, location):
             print(line)
         return
-    outcome = _executed(sweep, plan, store, address, fresh)
+    outcome = _executed(sweep, plan, store, address, fresh, share_cpus)
     print(f"{location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted:
         again = ["splitsweep", "run", str(spec), *(overrides or []), "--results", location, "--address", address]
+        again += ["--share-cpus"] if share_cpus else []
         print(f"splitsweep: interrupted; what is done is kept, go on with: {shlex.join(again)}", file=sys.stderr)
         raise typer.Exit(130)
     if outcome.failed:
@@ -75,8 +80,9 @@ def run(
         raise typer.Exit(1)
 
 
-def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool) -> Outcome:
+def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, share_cpus: bool) -> Outcome:
     """Run the plan with its progress on stderr, and keep the spec with the results."""
+    from core.run import run_config
     from sweep.execute import Outcome, execute
     from sweep.progress import shown_progress
     from sweep.spec import resolved_text
@@ -98,7 +104,7 @@ def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool) 
     show: Report
     try:
         with shown_progress(plan.configs_to_run) as show:
-            outcome = execute(plan, store, address, report)
+            outcome = execute(plan, store, address, report, engine=partial(run_config, share_cpus=share_cpus))
     except KeyboardInterrupt:  # a second Ctrl-C, or one before the work began
         return Outcome(last.done if last else 0, last.failed if last else 0, interrupted=True)
     if not plan.batches:

@@ -52,6 +52,17 @@ def wait_for(batch: Path, attempt: int) -> str:
     return batch.name
 
 
+def alone_with(batch: Path, attempt: int) -> bool:
+    """Whether nobody else was at it at the same time."""
+    try:
+        batch.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    threading.Event().wait(0.05)
+    batch.unlink()
+    return True
+
+
 def process_of(batch: int, attempt: int) -> int:
     return os.getpid()
 
@@ -113,9 +124,7 @@ def test_events_come_in_the_order_of_completion(on_ray: Session, tmp_path: Path)
 
 
 def test_batches_are_taken_only_when_there_is_room(on_ray: Session) -> None:
-    import ray
-
-    room = IN_FLIGHT_PER_CPU * int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
+    room = IN_FLIGHT_PER_CPU * cpus_of(on_ray)
     taken = 0
 
     def batches() -> Iterator[int]:
@@ -130,6 +139,40 @@ def test_batches_are_taken_only_when_there_is_room(on_ray: Session) -> None:
         answered += 1
         assert taken - answered < 2 * room
     assert taken == answered == 10 * room
+
+
+def cpus_of(session: Session) -> int:
+    import ray
+
+    return int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
+
+
+def test_batches_that_ask_for_all_cpus_run_one_after_the_other(on_ray: Session, tmp_path: Path) -> None:
+    cpus = cpus_of(on_ray)
+    events = list(fan_out(on_ray, alone_with, [tmp_path / "place"] * 5, cpus=lambda batch: cpus))
+    assert [event.result for event in events if isinstance(event, Done)] == [True] * 5
+
+
+@EXECUTORS
+def test_batches_that_ask_for_more_cpus_than_there_are_run_all_the_same(session: Session) -> None:
+    events = list(fan_out(session, double, range(1, 4), cpus=lambda batch: 1000 * batch))
+    assert sorted(event.result for event in events if isinstance(event, Done)) == [2, 4, 6]
+
+
+def test_batches_of_many_cpus_take_as_much_room(on_ray: Session) -> None:
+    cpus = cpus_of(on_ray)
+    taken = answered = 0
+
+    def batches() -> Iterator[int]:
+        nonlocal taken
+        for batch in range(10):
+            taken += 1
+            yield batch
+
+    for _ in fan_out(on_ray, double, batches(), cpus=lambda batch: cpus):
+        answered += 1
+        assert taken - answered < 2 * IN_FLIGHT_PER_CPU
+    assert taken == answered == 10
 
 
 @EXECUTORS

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from core.config import Config, config_notes, config_record, config_text, make_config, parse_field
+from core.config import LIVE_FIELDS, Config, config_notes, config_record, config_text, make_config, parse_field
 from core.errors import ConfigError
-from core.identity import config_id
+from core.identity import config_id, identifying_record
 from tests.core.configurations import configurations
 
 
@@ -50,6 +51,10 @@ def test_without_manual_protection_nothing_starts_all_set() -> None:
         ({"seed": 7}, "seed", 1),
         ({"seed": 7, "write_percent": 20, "write_pattern": "random"}, "seed", 7),
         ({"seed": 7, "access_order": "random"}, "seed", 7),
+        ({"touch_memory": True}, "touch_memory", False),
+        ({"pin_vcpus": False}, "pin_vcpus", True),
+        ({"engine": "live", "touch_memory": True}, "touch_memory", True),
+        ({"engine": "live", "pin_vcpus": False}, "pin_vcpus", False),
     ],
 )
 def test_a_field_without_effect_is_normalised_away(values: dict[str, object], field: str, normalised: object) -> None:
@@ -76,7 +81,10 @@ def test_a_field_without_effect_is_normalised_away(values: dict[str, object], fi
         ({"granularity": "2M"}, "granularity: 2M needs 2M or 1G leaves, but backing = 4K"),
         ({"granularity": "2M", "backing": "2M", "mmu": "shadow", "guest_page": "4K"}, "but guest_page = 4K"),
         ({"concurrent": True}, "concurrent: true is not supported by this version; allowed: false"),
-        ({"engine": "live"}, "engine: 'live' is not allowed; allowed: sim"),
+        ({"engine": "live", "concurrent": True}, "concurrent: true is not supported by this version; allowed: false"),
+        ({"engine": "kvm"}, "engine: 'kvm' is not allowed; allowed: sim, live"),
+        ({"engine": "live", "touch_memory": 1}, "touch_memory: 1 is not allowed; allowed: true, false"),
+        ({"pin_vcpus": "no"}, "pin_vcpus: 'no' is not allowed; allowed: true, false"),
     ],
 )
 def test_what_cannot_be_is_refused_with_field_value_and_remedy(values: dict[str, object], message: str) -> None:
@@ -92,17 +100,29 @@ def test_eager_splitting_of_4k_backing_is_allowed_and_noted() -> None:
     assert "split = eager does nothing here" in notes[0]
 
 
-@given(configurations())
+ANY_ENGINE = st.one_of(
+    configurations(),
+    configurations(engine="live"),
+    configurations(engine="live", touch_memory=True, pin_vcpus=False),
+)
+
+
+@given(ANY_ENGINE)
 def test_the_text_of_a_config_gives_the_same_config(config: Config) -> None:
     words = dict(word.split("=", 1) for word in config_text(config).split())
     assert make_config({name: parse_field(name, value) for name, value in words.items()}) == config
 
 
-@given(configurations())
+@given(ANY_ENGINE)
 def test_the_record_of_a_config_gives_the_same_config(config: Config) -> None:
     assert make_config(config_record(config)) == config
 
 
-@given(configurations(), configurations())
+@given(ANY_ENGINE, ANY_ENGINE)
 def test_different_configs_have_different_ids(one: Config, other: Config) -> None:
     assert (config_id(one) == config_id(other)) == (one == other)
+
+
+def test_results_from_before_the_live_engine_keep_their_names() -> None:
+    assert not identifying_record(make_config({})).keys() & LIVE_FIELDS.keys()
+    assert identifying_record(make_config({"engine": "live"})).keys() > LIVE_FIELDS.keys()

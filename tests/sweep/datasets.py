@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+
+import pyarrow.parquet
 
 import sweep.store
 from core.config import Config, config_record
@@ -56,3 +58,10 @@ def phase_rows(config: Config, numbers: Numbers) -> list[Row]:
     phases += [("disable", None), ("after_disable", None)]
     named = {"config_id": config_id(config)} | config_record(config)
     return [named | {"phase": phase, "iteration": k} | numbers(config, phase, k) for phase, k in phases]
+
+
+def forget_columns(folder: Path, names: Collection[str]) -> None:
+    """Leave the dataset as a version of splitsweep wrote it that did not have these columns yet."""
+    for file in folder.glob("*/*.parquet"):
+        rows = pyarrow.parquet.read_table(file)
+        pyarrow.parquet.write_table(rows.drop_columns([name for name in rows.column_names if name in names]), file)

@@ -11,6 +11,7 @@ from threading import Event
 
 from core.config import Config, config_record, make_config
 from core.identity import config_id
+from core.live.errors import LiveError
 from core.rows import Row
 from sweep.store import Store
 
@@ -23,7 +24,17 @@ def some_configs(*seeds: int, mem_per_vcpu: str = "1MiB") -> list[Config]:
     return [make_config({"access_order": "random", "mem_per_vcpu": mem_per_vcpu, "seed": seed}) for seed in seeds]
 
 
+def live_configs(*seeds: int, vcpus: int = 1) -> list[Config]:
+    """The same for the live engine."""
+    return [
+        make_config({"engine": "live", "vcpus": vcpus, "access_order": "random", "mem_per_vcpu": "1MiB", "seed": seed})
+        for seed in seeds
+    ]
+
+
 def quick_engine(config: Config) -> list[Row]:
+    if config.seed == RAISES and config.engine == "live":
+        raise LiveError("vCPU 3 died of SIGSEGV")
     if config.seed == RAISES:
         raise ValueError("this seed\nis not liked")
     if config.seed == KILLS:

@@ -172,14 +172,16 @@ def test_an_interrupted_run_keeps_what_is_done_and_says_how_to_go_on(
 ) -> None:
     repeats = "[[grid]]\nrepeat = " + str(list(range(1000)))
     (workplace / "many.toml").write_text(f'name = "many"\n[fixed]\nmem_per_vcpu = "256KiB"\n{repeats}\n')
-    process = in_new_process("run", "many.toml", "vcpus=1", "--address", "inline", folder=workplace)
+    words = ("run", "many.toml", "vcpus=1", "--address", "inline", "--share-cpus")
+    process = in_new_process(*words, folder=workplace)
     assert process.stderr is not None
     assert process.stderr.readline() == "0/1000 configs\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     command = errors.splitlines()[-1].partition("go on with: splitsweep ")[2].split()
-    assert command == ["run", "many.toml", "vcpus=1", "--results", "results/many", "--address", "inline"]
+    again = ["run", "many.toml", "vcpus=1", "--results", "results/many", "--address", "inline", "--share-cpus"]
+    assert command == again
 
     capsys.readouterr()
     assert exit_code(command) == 0

@@ -17,10 +17,10 @@ from core.config import Config
 from core.identity import config_id
 from sweep.errors import StoreError, SweepError
 from sweep.execute import Outcome, Progress, execute
-from sweep.plan import BATCH_SECONDS, make_plan
+from sweep.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan
 from sweep.store import Store, finished, open_store
 from tests.sweep import engines
-from tests.sweep.engines import HOLDS, KILLS, RAISES, quick_engine, some_configs
+from tests.sweep.engines import HOLDS, KILLS, RAISES, live_configs, quick_engine, some_configs
 
 # Workers need not find the tests.
 cloudpickle.register_pickle_by_value(engines)  # type: ignore[no-untyped-call]
@@ -62,6 +62,34 @@ def test_a_row_tells_what_where_and_when(store: Store) -> None:
     assert row["cpu_seconds"] >= 0
     assert row["peak_rss_bytes"] > 2**20
     assert pandas.Timestamp(row["started_at"]).utcoffset() == pandas.Timedelta(0)
+
+
+def test_a_live_row_tells_of_its_host_and_a_simulated_one_does_not(store: Store) -> None:
+    many = len(os.sched_getaffinity(0)) + 1
+    run(store, [*some_configs(1), *live_configs(2), *live_configs(3, vcpus=many)])
+    rows = runs_of(store)
+    facts = ["cpu_model", "cores", "numa_nodes", "kernel_release", "huge_pages", "load_at_start", "oversubscribed"]
+    assert rows.loc[1, facts].isna().all()
+    assert (rows.loc[[2, 3], "kernel_release"] == os.uname().release).all()
+    assert (rows.loc[[2, 3], "load_at_start"] >= 0).all()
+    assert list(rows.loc[[2, 3], "oversubscribed"]) == [False, True]
+    assert list(rows["cpu_seconds"].isna()) == [False, True, True]
+
+
+def test_a_live_run_that_fails_is_a_failed_row_and_the_others_of_its_batch_go_on(store: Store) -> None:
+    batch = make_batch([Task(config_id(config), config, 0.1) for config in live_configs(1, RAISES, 2)], cpus=1)
+    outcome = execute(Plan((batch,), 3, 0, 0.3), store, "inline", lambda _: None, engine=quick_engine)
+    assert outcome == Outcome(done=2, failed=1, interrupted=False)
+    row = runs_of(store).loc[RAISES]
+    assert (row["status"], row["error_type"], row["error"]) == ("failed", "LiveError", "vCPU 3 died of SIGSEGV")
+    assert row["kernel_release"] == os.uname().release
+    assert phase_seeds(store) == [1, 1, 2, 2]
+
+
+def test_live_configs_run_on_ray_even_with_more_vcpus_than_any_node_has(store: Store) -> None:
+    outcome, _ = run(store, [*live_configs(1, 2), *live_configs(3, vcpus=1000), *some_configs(4)], address="local")
+    assert outcome == Outcome(done=4, failed=0, interrupted=False)
+    assert list(runs_of(store)["oversubscribed"].isin([True])) == [False, False, True, False]
 
 
 def test_an_exception_is_a_failed_row_and_the_others_go_on(store: Store) -> None:

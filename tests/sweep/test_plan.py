@@ -10,7 +10,7 @@ from hypothesis import given
 from core.config import Config, make_config
 from core.identity import config_id
 from core.run import estimated_seconds
-from sweep.plan import BATCH_SECONDS, LAST_BATCH_SECONDS, make_plan, split_batch
+from sweep.plan import BATCH_SECONDS, LAST_BATCH_SECONDS, LIVE_BATCH_CONFIGS, make_plan, split_batch
 from tests.sweep.engines import some_configs
 
 GRID = [
@@ -20,10 +20,16 @@ GRID = [
     )
 ]
 
+LIVE_GRID = [
+    make_config({"engine": "live", "vcpus": vcpus, "mem_per_vcpu": "2MiB", "repeat": repeat})
+    for vcpus, repeat in itertools.product((1, 2, 8), range(40))
+]
+
 configs = st.lists(st.sampled_from(GRID))
+any_configs = st.lists(st.sampled_from(GRID + LIVE_GRID))
 
 
-@given(configs, st.sets(st.sampled_from([config_id(config) for config in GRID])))
+@given(any_configs, st.sets(st.sampled_from([config_id(config) for config in GRID + LIVE_GRID])))
 def test_a_plan_covers_each_missing_config_exactly_once(configs: list[Config], finished: set[str]) -> None:
     plan = make_plan(configs, finished)
     wanted = {config_id(config) for config in configs}
@@ -32,7 +38,7 @@ def test_a_plan_covers_each_missing_config_exactly_once(configs: list[Config], f
     assert (plan.configs_to_run, plan.already_done) == (len(planned), len(wanted & finished))
 
 
-@given(configs)
+@given(any_configs)
 def test_the_order_of_the_configs_makes_no_difference(configs: list[Config]) -> None:
     assert make_plan(configs, set()) == make_plan(configs[::-1], set())
 
@@ -71,3 +77,37 @@ def test_the_name_of_a_batch_follows_from_its_configs() -> None:
 def test_a_batch_splits_into_its_configs() -> None:
     (batch,) = make_plan(GRID[:2], set()).batches
     assert [single.tasks for single in split_batch(batch)] == [(task,) for task in batch.tasks]
+
+
+def test_live_configs_of_equal_vcpus_make_small_batches_that_ask_for_as_many_cpus() -> None:
+    batches = make_plan(GRID + LIVE_GRID, set()).batches
+    for batch in batches:
+        if any(task.config.engine == "live" for task in batch.tasks):
+            assert {(task.config.engine, task.config.vcpus) for task in batch.tasks} == {("live", batch.cpus)}
+            assert len(batch.tasks) <= LIVE_BATCH_CONFIGS
+        else:
+            assert batch.cpus == 1
+    assert len(batches[0].tasks) == LIVE_BATCH_CONFIGS
+
+
+def test_the_widest_batches_come_first_and_among_equals_the_most_expensive() -> None:
+    batches = make_plan(GRID + LIVE_GRID, set()).batches
+    order = [(batch.cpus, batch.tasks[0].estimated_seconds) for batch in batches]
+    assert order == sorted(order, reverse=True)
+    assert {cpus for cpus, _ in order} == {1, 2, 8}
+
+
+def test_live_batches_that_may_share_cpus_ask_for_one() -> None:
+    shared = make_plan(LIVE_GRID, set(), share_cpus=True).batches
+    assert {batch.cpus for batch in shared} == {1}
+    assert {batch.name for batch in shared} == {batch.name for batch in make_plan(LIVE_GRID, set()).batches}
+
+
+def test_a_plan_counts_the_time_of_all_cores() -> None:
+    plan = make_plan(LIVE_GRID, set())
+    assert abs(plan.estimated_seconds - sum(estimated_seconds(config) * config.vcpus for config in LIVE_GRID)) < 1e-6
+
+
+def test_the_configs_of_a_split_batch_need_as_many_cpus() -> None:
+    batch = make_plan(LIVE_GRID, set()).batches[0]
+    assert [single.cpus for single in split_batch(batch)] == [8] * LIVE_BATCH_CONFIGS

@@ -9,12 +9,13 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from core.config import Config, make_config
+from core.config import LIVE_FIELDS, Config, make_config
+from core.rows import RUN_COLUMNS
 from sweep.dataset import open_dataset
 from sweep.errors import QueryError, StoreError
 from sweep.published import published_measurements
 from sweep.query import query, result_text, select, write_parquet
-from tests.sweep.datasets import one_second, write_shard
+from tests.sweep.datasets import forget_columns, one_second, write_shard
 
 
 def shadow(vcpus: int) -> Config:
@@ -240,3 +241,14 @@ def test_one_open_dataset_answers_many_queries(dataset: str) -> None:
 def test_numbers_of_a_phase_are_those_written(tmp_path: Path) -> None:
     write_shard(tmp_path, [shadow(2)], one_second)
     assert values(str(tmp_path), "SELECT sum(seconds) FROM phases") == [(7.0,)]
+
+
+def test_shards_from_before_the_live_engine_are_read_beside_newer_ones(tmp_path: Path) -> None:
+    write_shard(tmp_path, [shadow(2)])
+    forget_columns(tmp_path, [*LIVE_FIELDS, "cpu_model"])
+    asked = "SELECT vcpus, touch_memory, pin_vcpus, cpu_model FROM runs ORDER BY ALL"
+    assert values(str(tmp_path), asked) == [(2, False, True, None)]
+    write_shard(tmp_path, [shadow(4)], batch=1)
+    assert values(str(tmp_path), asked) == [(2, False, True, None), (4, False, True, None)]
+    columns = [column.name for column in RUN_COLUMNS]
+    assert query(str(tmp_path), "SELECT * FROM runs").column_names == columns

@@ -11,13 +11,14 @@ import duckdb
 import pandas
 import pytest
 
-from core.config import Config
+from core.config import LIVE_FIELDS, Config
 from core.identity import config_id
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Row
 from sweep import store as store_module
 from sweep.errors import StoreError
 from sweep.store import Store, clear_dataset, finished, open_store, read_spec, shard_names, write_shard, write_spec
 from sweep.upkeep import MERGE_FROM, begin, finish, only_writer, repair
+from tests.sweep.datasets import forget_columns
 from tests.sweep.engines import phase_rows, shards, some_configs
 
 
@@ -182,6 +183,16 @@ def test_many_shards_become_one(store: Store) -> None:
     assert seeds(store) == everything
     assert seeds(store, "phases") == sorted(2 * everything)
     assert len(finished(store)) == len(everything)
+
+
+def test_shards_from_before_the_live_engine_merge_with_newer_ones(store: Store) -> None:
+    (old,) = some_configs(1000)
+    write(store, "f", old)
+    forget_columns(Path(store.path), LIVE_FIELDS)
+    everything = many_shards(store)
+    finish(store)
+    assert [len(shards(store, table)) for table in ("runs", "phases")] == [1, 1]
+    assert seeds(store) == [*everything, 1000]
 
 
 def test_few_shards_stay_as_they_are(store: Store) -> None:

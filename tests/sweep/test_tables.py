@@ -148,6 +148,13 @@ def test_pml_that_follows_from_mmu_does_not_tear_a_table_apart(tmp_path: Path) -
     assert "not the same in all cells: pml, guest_page" in lkml([table])
 
 
+def test_what_only_live_runs_have_does_not_keep_them_from_the_simulated_ones(tmp_path: Path) -> None:
+    engines: list[dict[str, object]] = [{"engine": "sim"}, {"engine": "live", "touch_memory": True}]
+    write_shard(tmp_path, [config(**engine) for engine in engines])
+    (table,) = tables(tmp_path, columns="engine")
+    assert "not the same in all cells: touch_memory" in lkml([table])
+
+
 def test_pml_that_was_chosen_sets_tables_apart(tmp_path: Path) -> None:
     write_shard(tmp_path, [config(pml=pml) for pml in (True, False)])
     assert [dict(table.heading) for table in tables(tmp_path)] == [{"pml": False}, {"pml": True}]

@@ -1,0 +1,47 @@
+"""The engine's front door: which engine a config gets, and what its time is guessed to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.config import make_config
+from core.live.cpus import usable_cpus
+from core.run import estimated_seconds, run_config
+
+
+def live_seconds(**values: object) -> float:
+    return estimated_seconds(make_config({"engine": "live", "mem_per_vcpu": "64MiB", **values}))
+
+
+def test_a_live_run_is_guessed_to_take_its_start_at_least() -> None:
+    assert live_seconds(mem_per_vcpu="2MiB", backing="2M") == pytest.approx(0.11, rel=0.1)
+    assert live_seconds(vcpus=64, mem_per_vcpu="2MiB", backing="2M") > 0.7
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"mem_per_vcpu": "64MiB"}, {"mem_per_vcpu": "128MiB"}),
+        ({"iterations": 1}, {"iterations": 3}),
+        ({"write_percent": 10}, {"write_percent": 100}),
+        ({"backing": "2M"}, {"backing": "4K"}),
+        ({"partitioned": True, "vcpus": 64}, {"partitioned": False, "vcpus": 64}),
+        ({"mmu": "nested", "address_spaces": 1}, {"mmu": "nested", "address_spaces": 4}),
+    ],
+)
+def test_a_live_run_with_more_to_do_is_guessed_to_take_longer(less: dict[str, object], more: dict[str, object]) -> None:
+    assert live_seconds(**less) < live_seconds(**more)
+
+
+def test_a_live_config_is_measured_and_has_the_rows_of_a_simulation_without_an_interval() -> None:
+    values = {"mem_per_vcpu": "2MiB", "iterations": 1}
+    before = usable_cpus()
+    measured = run_config(make_config({**values, "engine": "live"}))
+    simulated = run_config(make_config(values))
+    assert [(row["phase"], row["iteration"]) for row in measured] == [
+        (row["phase"], row["iteration"]) for row in simulated
+    ]
+    assert {row["engine"] for row in measured} == {"live"}
+    assert {(row["seconds_lo"], row["seconds_hi"]) for row in measured} == {(None, None)}
+    assert all(row["seconds"] > 0 for row in measured)
+    assert usable_cpus() == before
