@@ -19,4 +19,7 @@ TABLE: Final = PRESENT
 READ_ONLY_LEAF: Final = PRESENT | LEAF
 WRITABLE_LEAF: Final = PRESENT | LEAF | WRITABLE | MMU_WRITABLE | DIRTY
 
+FROZEN: Final = 32
+"""Somebody is splitting the leaf that was here; others wait until the table is in place. Only processes see it."""
+
 ALL_BITS: Final = 255

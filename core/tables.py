@@ -157,27 +157,41 @@ def machine_of(config: Config) -> Record:
     return new_record(MACHINE, values)
 
 
+def memory_arrays(machine: Record) -> dict[str, tuple[type[np.generic], int]]:
+    """The type and length of each array of `machine`'s memory."""
+    blocks = int(machine.blocks)
+    may_repeat = not machine.partitioned or (machine.random_writes and machine.spaces > 1)
+    return {
+        "block_of": (np.int32, int(machine.chunks)),
+        "references": (np.int32, blocks),
+        "free_blocks": (np.int32, blocks),
+        "block_counts": (np.int32, 2),
+        "sptes": (np.uint8, int(machine.level4 + machine.spaces * (machine.gigs // 512 + 1))),
+        "host_writable": (np.uint8, _page_states(machine, int(machine.backing_shift))),
+        "guest_dirty": (np.uint8, _page_states(machine, int(machine.guest_shift))),
+        "dirty": (np.uint64, blocks * WORDS_PER_BLOCK),
+        "reported": (np.uint64, blocks * WORDS_PER_BLOCK),
+        "written": (np.uint64, -(-int(machine.pages) // 64) if may_repeat else 0),
+    }
+
+
 def new_memory(machine: Record) -> Memory:
     """Empty tables and bitmaps for `machine`: all chunks share block 0, which stays as it is.
 
     Nothing is touched here but the blocks' numbers: the system gives the pages of the rest when they are first used.
     """
-    blocks = int(machine.blocks)
-    references = np.zeros(blocks, np.int32)
-    references[0] = machine.chunks + 1
-    may_repeat = not machine.partitioned or (machine.random_writes and machine.spaces > 1)
-    return Memory(
-        block_of=np.zeros(machine.chunks, np.int32),
-        references=references,
-        free_blocks=np.zeros(blocks, np.int32),
-        block_counts=np.array([0, 1], np.int32),
-        sptes=np.zeros(machine.level4 + machine.spaces * (machine.gigs // 512 + 1), np.uint8),
-        host_writable=np.zeros(_page_states(machine, int(machine.backing_shift)), np.uint8),
-        guest_dirty=np.zeros(_page_states(machine, int(machine.guest_shift)), np.uint8),
-        dirty=np.zeros(blocks * WORDS_PER_BLOCK, np.uint64),
-        reported=np.zeros(blocks * WORDS_PER_BLOCK, np.uint64),
-        written=np.zeros(-(-machine.pages // 64) if may_repeat else 0, np.uint64),
-    )
+    memory = Memory(**{name: np.zeros(size, kind) for name, (kind, size) in memory_arrays(machine).items()})
+    memory.references[0] = machine.chunks + 1
+    memory.block_counts[1] = 1
+    return memory
+
+
+def prepare_shared_memory(memory: SharedMemory) -> None:
+    """Give each chunk a block of its own, for good: processes cannot agree on sharing one."""
+    chunks = memory.block_of.size
+    memory.block_of[:] = np.arange(chunks)
+    memory.references[:] = 1
+    memory.block_counts[1] = chunks
 
 
 def bitmap_in_order(machine: Record, memory: Memory, words: Words) -> Words:

@@ -43,6 +43,7 @@ class Segment:
 
     descriptor: int
     fields: tuple[Field, ...]
+    mapping: mmap.mmap
     abort: Integers
     arrays: dict[str, npt.NDArray[Any]]
 
@@ -83,7 +84,7 @@ def map_segment(descriptor: int, fields: Sequence[Field]) -> Segment:
         field.name: np.frombuffer(mapping, field.dtype, field.count, place)
         for field, place in zip(fields, places, strict=True)
     }
-    return Segment(descriptor, tuple(fields), abort, arrays)
+    return Segment(descriptor, tuple(fields), mapping, abort, arrays)
 
 
 def _places(fields: Sequence[Field]) -> list[int]:

@@ -10,13 +10,26 @@ from typing import Any
 
 from numba.extending import overload
 
-from core.atomics import compare_and_swap, fetch_and_not, fetch_or
+from core.atomics import compare_and_swap, fetch_and_not, fetch_or, load_acquire, store_release
+from core.kernel import inlined
+from core.live.instructions import pause
+from core.spte import FROZEN
 from core.tables import SharedMemory
 
 
 def swap_entry(memory: Any, index: int, expected: int, new: int) -> bool:
     """Set an SPTE to `new` if it still is `expected`; say whether it was."""
     return compare_and_swap(memory.sptes, index, expected, new)
+
+
+def entry_at(memory: Any, index: int) -> int:
+    """An SPTE; where somebody is splitting the leaf, the table that takes its place."""
+    return int(memory.sptes[index])
+
+
+def link_entry(memory: Any, index: int, new: int) -> None:
+    """Put `new` where the caller froze the entry; whoever sees it sees what was written below it before."""
+    memory.sptes[index] = new
 
 
 def set_bits(memory: Any, words: Any, index: int, bits: int) -> int:
@@ -43,6 +56,34 @@ def _swap_entry(memory: Any, index: Any, expected: Any, new: Any) -> Any:
             return False
         memory.sptes[index] = new
         return True
+
+    return plainly
+
+
+@overload(entry_at, inline="always", strict=False)
+def _entry_at(memory: Any, index: Any) -> Any:
+    if not _is_shared(memory):
+        return lambda memory, index: memory.sptes[index]
+
+    return lambda memory, index: _thawed_entry(memory.sptes, index)
+
+
+@inlined
+def _thawed_entry(sptes, index):
+    entry = load_acquire(sptes, index)
+    while entry == FROZEN:
+        pause()
+        entry = load_acquire(sptes, index)
+    return entry
+
+
+@overload(link_entry, inline="always", strict=False)
+def _link_entry(memory: Any, index: Any, new: Any) -> Any:
+    if _is_shared(memory):
+        return lambda memory, index, new: store_release(memory.sptes, index, new)
+
+    def plainly(memory, index, new):
+        memory.sptes[index] = new
 
     return plainly
 

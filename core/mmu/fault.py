@@ -10,12 +10,12 @@ import numpy as np
 
 from core.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, own
-from core.mmu.change import swap_entry
+from core.mmu.change import entry_at, swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level, link_tables, small_entry_index
 from core.mmu.zap import zap_leaf, zap_table
-from core.spte import DIRTY, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
+from core.spte import DIRTY, LEAF, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
 
 
 @inlined
@@ -37,15 +37,16 @@ def is_fast(machine, entry, level, logging):
 
 
 @kernel
-def fix_fast(memory, machine, counters, space, page, level, logging):
-    """fast_page_fault: make the leaf of `level` writable, without the lock."""
+def fix_fast(memory, machine, counters, space, page, level, entry, logging):
+    """fast_page_fault: make the leaf of `level`, seen as `entry`, writable, without the lock."""
     block = own(memory, machine, chunk_of(machine, page))
     index = entry_index(memory, machine, space, page, level)
-    entry = memory.sptes[index]
-    if swap_entry(memory, index, entry, entry | WRITABLE | DIRTY):
-        counters.faults_fast += 1
-        if logging:
-            mark_leaf_dirty(memory, machine, block, page, level)
+    if not swap_entry(memory, index, entry, entry | WRITABLE | DIRTY):
+        counters.faults_spurious += 1  # another vCPU was first
+        return
+    counters.faults_fast += 1
+    if logging:
+        mark_leaf_dirty(memory, machine, block, page, level)
 
 
 @inlined
@@ -62,13 +63,13 @@ def handle_fault(memory, machine, costs, counters, space, page, level, write, lo
         return costs.fix_hold
     target = machine.track_level if logging else level
     if level > target and not machine.fault_splits:
-        zap_leaf(memory, machine, counters, space, page, level)
-        counters.tlb_flushes += 1
+        counters.tlb_flushes += zap_leaf(memory, machine, counters, space, page, level)
         return costs.drop_hold + _map(memory, machine, costs, counters, block, space, page, True, logging)
     splits = split_down_to(memory, machine, counters, space, page, level, target)
     index = entry_index(memory, machine, space, page, target)
-    entry = memory.sptes[index]
-    if swap_entry(memory, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY) and logging:
+    entry = entry_at(memory, index)
+    is_fixed = entry & LEAF != 0 and swap_entry(memory, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY)
+    if is_fixed and logging:
         mark_leaf_dirty(memory, machine, block_of(memory, chunk_of(machine, page)), page, target)
     return splits * (costs.split_child * CHILDREN + costs.table_hold) + costs.fix_hold
 
@@ -80,7 +81,10 @@ def _map(memory, machine, costs, counters, block, space, page, writable, logging
     hold = costs.map_hold + costs.table_hold * link_tables(memory, machine, counters, space, page, level)
     level_1 = small_entry_index(machine, block, space, page)
     index = level_1 if level == 1 else entry_index(memory, machine, space, page, level)
-    entry = memory.sptes[index]
+    entry = entry_at(memory, index)
+    if entry & LEAF:  # another reader of the lock was first
+        counters.faults_spurious += 1
+        return hold
     if entry == TABLE:
         # An emptied table stands where the huge leaf goes (rmap MMUs, after logging was disabled).
         zap_table(memory, machine, counters, space, page, level)

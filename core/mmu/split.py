@@ -6,9 +6,9 @@ import numpy as np
 
 from core.kernel import kernel
 from core.mmu.block import block_of, own, share
-from core.mmu.change import swap_entry
+from core.mmu.change import entry_at, link_entry, swap_entry
 from core.mmu.walk import entry_index, first_page
-from core.spte import TABLE
+from core.spte import FROZEN, LEAF, TABLE
 
 CHILDREN = 512
 
@@ -17,19 +17,22 @@ CHILDREN = 512
 def split_leaf(memory, machine, counters, space, page, level):
     """Split the leaf of `level` (2 or 3) that maps `page` one level down; say whether this caller did it.
 
-    The caller owns the block around `page`, before and after. The new table is filled before it is linked, so its
-    entries need no compare-and-swap.
+    The caller owns the block around `page`, before and after. The new table is filled while the entry is frozen, so
+    its entries need no compare-and-swap.
     """
     index = entry_index(memory, machine, space, page, level)
-    leaf = memory.sptes[index]
+    leaf = entry_at(memory, index)
+    if not leaf & LEAF or not swap_entry(memory, index, leaf, FROZEN):
+        entry_at(memory, index)  # somebody else splits it: wait for them
+        return False
     if level == 2:
         child = entry_index(memory, machine, space, first_page(machine, page, 2), 1)
         memory.sptes[child : child + np.uintp(CHILDREN)] = leaf
     else:
         _fill_level_2(memory, machine, space, first_page(machine, page, 3), leaf)
         own(memory, machine, page >> 9)
-    if not swap_entry(memory, index, leaf, TABLE):
-        return False
+        index = entry_index(memory, machine, space, page, level)
+    link_entry(memory, index, TABLE)
     counters.splits[level] += 1
     counters.tables_allocated += 1
     counters.leaves[level] -= 1

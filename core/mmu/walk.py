@@ -6,7 +6,7 @@ import numpy as np
 
 from core.kernel import inlined
 from core.mmu.block import block_of, chunk_of, own
-from core.mmu.change import swap_entry
+from core.mmu.change import entry_at, swap_entry
 from core.spte import LEAF, PRESENT, TABLE
 
 
@@ -36,23 +36,23 @@ def small_entry_index(machine, block, space, page):
 @inlined
 def leaf_level(memory, machine, space, page):
     """Level of the leaf that maps `page` in `space`; 0 if none does."""
-    entry = memory.sptes[entry_index(memory, machine, space, page, 3)]
+    entry = entry_at(memory, entry_index(memory, machine, space, page, 3))
     if entry & LEAF:
         return 3
     if entry == 0:
         return 0
-    entry = memory.sptes[entry_index(memory, machine, space, page, 2)]
+    entry = entry_at(memory, entry_index(memory, machine, space, page, 2))
     if entry & LEAF:
         return 2
     if entry == 0:
         return 0
-    return 1 if memory.sptes[entry_index(memory, machine, space, page, 1)] & PRESENT else 0
+    return 1 if entry_at(memory, entry_index(memory, machine, space, page, 1)) & PRESENT else 0
 
 
 @inlined
 def link_tables(memory, machine, counters, space, page, level):
     """Link the tables that lead to an entry of `level` for `page`; return how many of levels 1 and 2 were new."""
-    if level == 1 and memory.sptes[entry_index(memory, machine, space, page, 2)]:
+    if level == 1 and entry_at(memory, entry_index(memory, machine, space, page, 2)):
         return 0
     if _link(memory, entry_index(memory, machine, space, page, 4)):
         counters.tables_upper += 1

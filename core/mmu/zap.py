@@ -68,8 +68,11 @@ def _clear_table(memory, machine, space, start):
     dropped = 0
     for index in range(first, first + np.uintp(CHILDREN)):
         leaf = memory.sptes[index]
-        if leaf & LEAF and swap_entry(memory, index, leaf, 0):
-            dropped += 1
+        while leaf & LEAF:  # until it is dropped as it was last: a lock-free fix may come in between
+            if swap_entry(memory, index, leaf, 0):
+                dropped += 1
+                break
+            leaf = memory.sptes[index]
     return dropped
 
 

@@ -4,54 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from core.config import Config
 from core.costs import costs_of
 from core.counters import start_phase
+from core.phase_row import Outcome, phase_row
 from core.profile import load_profile
-from core.records import Record, clear_record, new_record
+from core.records import Record, clear_record
 from core.rows import Row
 from core.sim.fast_forward import new_marks
 from core.sim.loop import run_phase
-from core.sim.rows import phase_row
-from core.sim.state import CLEAR, DISABLE, ENABLE, GET, PHASE, new_simulation
+from core.sim.state import new_simulation
 from core.sim.units import new_units
 from core.sizes import PAGES_PER_2M
+from core.steps import Step, steps_of
 from core.tables import Memory, machine_of, new_memory, write_period
 
 Observer = Callable[[str, int | None, Memory], None]
 """Called after each phase with its name, its iteration and the guest's memory; tests look at the bitmap with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One phase of a run: a row of the results."""
-
-    name: str
-    iteration: int | None
-    rules: Record
-
-
-def steps_of(config: Config) -> list[Step]:
-    """The phases of a run, in order."""
-    populate_all = int(config.populate_writes == "all")
-    steps = [
-        _step("populate", None, guest=1, write_all=populate_all, all_spaces=int(config.address_spaces > 1)),
-        _step("enable", None, ioctl=ENABLE, logging=1),
-    ]
-    for iteration in range(1, config.iterations + 1):
-        steps.append(_step("dirty", iteration, guest=1, logging=1, pass_number=iteration))
-        steps.append(_step("get", iteration, ioctl=GET, logging=1))
-        if config.manual_protect:
-            steps.append(_step("clear", iteration, ioctl=CLEAR, logging=1))
-    steps.append(_step("disable", None, ioctl=DISABLE))
-    steps.append(_step("after_disable", None, guest=1, pass_number=config.iterations + 1))
-    return steps
-
-
-def _step(name: str, iteration: int | None, **rules: int) -> Step:
-    return Step(name, iteration, new_record(PHASE, rules))
 
 
 def period_of(config: Config, machine: Record, rules: Record) -> int:
@@ -67,6 +37,15 @@ def period_of(config: Config, machine: Record, rules: Record) -> int:
     if not machine.private or pattern == 0 or (machine.random_order and rules.pass_number):
         return 0
     return PAGES_PER_2M * pattern if rules.logging and config.pml else math.lcm(PAGES_PER_2M, pattern)
+
+
+def _check_sums(config: Config, step: Step, duration: int) -> None:
+    """Times are added up over all vCPUs, in 64 bits: 107 days at most."""
+    if duration * (config.vcpus + 1) >= 2**63:
+        raise OverflowError(
+            f"{step.name} takes {duration / 1e12:,.0f} s, and its {config.vcpus} vCPUs together longer than can be "
+            "added up (107 days): take fewer vCPUs or less memory"
+        )
 
 
 def simulate(
@@ -92,7 +71,10 @@ def simulate(
         memory.written[:] = 0
         step.rules.period = period_of(config, machine, step.rules) if fast_forward else 0
         duration = run_phase(machine, costs, memory, simulation, marks, units, step.rules)
-        rows.append(phase_row(config, step.name, step.iteration, simulation, int(duration)))
+        _check_sums(config, step, int(duration))
+        finish = simulation.vcpus["finish"]
+        outcome = Outcome(int(duration), finish, simulation.counters, simulation.times, simulation.stalls)
+        rows.append(phase_row(config, step.name, step.iteration, outcome))
         if observe is not None:
             observe(step.name, step.iteration, memory)
     return rows

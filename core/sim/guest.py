@@ -6,19 +6,18 @@ the next event of anybody.
 
 from __future__ import annotations
 
-import numpy as np
-
 from core.kernel import inlined
+from core.mmu.access import is_first_space, next_access
 from core.mmu.block import chunk_of, own
-from core.mmu.change import set_bits, swap_entry
-from core.mmu.dirty_log import ONE, mark_leaf_dirty
+from core.mmu.change import swap_entry
+from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.fault import count_fault, fix_fast, is_fast
 from core.mmu.walk import entry_index, leaf_level
 from core.sim.event_queue import NEVER
-from core.sim.stalls import bucket_of
 from core.sim.state import ACQUIRE, FINISHED, RUN
 from core.spte import DIRTY, PRESENT, WRITABLE
-from core.workload import is_written_by_stride, next_draw, order_key, shuffled, stride_writes
+from core.stalls import bucket_of
+from core.workload import order_key, shuffled, stride_writes
 
 PML_BUFFER = 512
 DONE = -1
@@ -61,7 +60,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         if skips and quiet and level > 1:
             time += _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level)
             continue
-        write = _next_access(machine, memory, simulation.counters, phase, state, number, page)
+        write = next_access(machine, memory, simulation.counters, phase, state, number, page)
         if entry & PRESENT and (writable or not write):
             time += _plain_access(costs, simulation, level, write)
             if write and not quiet:
@@ -75,7 +74,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         count_fault(simulation.counters, entry & PRESENT, write)
         state.pml_fill = 0  # every exit empties the buffer
         if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
-            fix_fast(memory, machine, simulation.counters, state.space, page, level, phase.logging)
+            fix_fast(memory, machine, simulation.counters, state.space, page, level, entry, phase.logging)
             record_stall(simulation, costs.fault_fast)
             simulation.times.exit += costs.fault_fast
             time += costs.fault_fast + _plain_access(costs, simulation, level, write)
@@ -91,23 +90,6 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
 
 
 @inlined
-def _next_access(machine, memory, counters, phase, state, number, page):
-    """Count the access to page `number` of the share, and say whether it writes: each visit takes a draw."""
-    if machine.random_writes:
-        state.draw = next_draw(state.draw)
-        write = state.draw % 100 < machine.write_percent
-    else:
-        write = is_written_by_stride(number, machine.write_percent, machine.write_stride)
-    if phase.write_all:
-        write = True
-    counters.accesses += 1
-    if write:
-        counters.writes += 1
-        _count_page_written(memory, machine, counters, phase, state, page)
-    return write
-
-
-@inlined
 def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     """Run through a writable huge leaf, where nothing can happen up to its end; return how long that takes."""
     visit = state.visit
@@ -118,7 +100,7 @@ def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     )
     simulation.counters.accesses += last - visit
     simulation.counters.writes += writes
-    simulation.counters.pages_written += writes * _is_first_space(phase, state)
+    simulation.counters.pages_written += writes * is_first_space(phase, state)
     simulation.times.guest += (last - visit) * costs.huge_access
     state.visit = last
     return (last - visit) * costs.huge_access
@@ -164,25 +146,6 @@ def _log_to_pml(costs, simulation, state):
     state.pml_fill = fill
     record_stall(simulation, spent)
     return spent
-
-
-@inlined
-def _count_page_written(memory, machine, counters, phase, state, page):
-    """Count a written page once a pass: where nothing else tells, the bitmap `written` remembers it."""
-    is_drawn_per_space = phase.all_spaces and machine.random_writes and not phase.write_all
-    if machine.partitioned and not is_drawn_per_space:
-        counters.pages_written += _is_first_space(phase, state)
-        return
-    number = page - machine.first
-    bit = ONE << np.uint64(number & 63)
-    if not set_bits(memory, memory.written, number >> 6, bit) & bit:
-        counters.pages_written += 1
-
-
-@inlined
-def _is_first_space(phase, state):
-    """1 in the first space that a vCPU passes over in this phase."""
-    return 1 if state.space == 0 or not phase.all_spaces else 0
 
 
 @inlined

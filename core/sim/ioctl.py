@@ -18,9 +18,10 @@ from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level
 from core.sim.event_queue import NEVER
 from core.sim.guest import DONE
-from core.sim.state import ACQUIRE, CLEAR, DISABLE, ENABLE, GET, RUN
+from core.sim.state import ACQUIRE, RUN
 from core.sim.units import do_again, finish_unit, forget_units, known_unit, start_unit
 from core.spte import PRESENT
+from core.steps import CLEAR, DISABLE, ENABLE, GET
 
 PREPARE, SPLIT, WALK, FLUSH = range(4)
 
@@ -46,10 +47,10 @@ def run_ioctl(machine, costs, memory, simulation, units, phase, time, horizon):
         if time > horizon:
             return time
         stage = ioctl.stage
-        if stage in (SPLIT, WALK) and not ioctl.locked and _needs_lock(machine, phase):
+        if stage in (SPLIT, WALK) and not ioctl.locked and needs_lock(machine, phase):
             ioctl.event = ACQUIRE
             return time
-        spent = _step(machine, costs, memory, simulation, units, phase)
+        spent = step_ioctl(machine, costs, memory, simulation, units, phase)
         time += spent
         if ioctl.locked:
             simulation.times.lock_hold += spent
@@ -79,13 +80,13 @@ def grant_to_ioctl(costs, simulation, granted):
 
 
 @kernel
-def _needs_lock(machine, phase):
+def needs_lock(machine, phase):
     """A get with manual protection only copies the bitmap; everything else takes mmu_lock."""
     return phase.ioctl != GET or not machine.manual
 
 
 @kernel
-def _step(machine, costs, memory, simulation, units, phase):
+def step_ioctl(machine, costs, memory, simulation, units, phase):
     """Do one unit of work of the current stage, and move on; return how long it takes."""
     ioctl, counters = simulation.ioctl, simulation.counters
     slot, stage = ioctl.slot, ioctl.stage

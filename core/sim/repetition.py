@@ -16,9 +16,9 @@ from core.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, hold, is_like, release, share
 from core.mmu.walk import entry_index
 from core.records import Integers, words_of
-from core.sim.stalls import BUCKETS
 from core.sim.state import TIMES
 from core.spte import TABLE
+from core.stalls import BUCKETS
 from core.workload import draw_after
 
 PAGES: Final = 512

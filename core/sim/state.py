@@ -10,23 +10,7 @@ import numpy.typing as npt
 from core.counters import COUNTERS
 from core.records import Integers, Record, layout, new_record
 from core.sim.event_queue import EventRing, new_ring
-from core.sim.stalls import BUCKETS
-
-# What the ioctl thread does in a phase.
-NOTHING, ENABLE, GET, CLEAR, DISABLE = range(5)
-
-PHASE: Final = layout(
-    [
-        "ioctl",
-        "guest",  # the vCPUs pass over their memory
-        "logging",
-        "write_all",  # populate, unless it follows the write pattern
-        "all_spaces",  # populate: every vCPU touches its share in every address space, if there are several
-        "pass_number",
-        "period",  # pages after which a pass, or an ioctl, may repeat itself; 0: nothing is skipped
-    ]
-)
-"""The rules of one phase; flags are 0 or 1."""
+from core.stalls import BUCKETS
 
 # What a vCPU's event in the queue means.
 RUN = 0  # go on with the guest's accesses
@@ -97,7 +81,7 @@ class Simulation(NamedTuple):
     counts: Integers  # the counters once more, as an array
     times: Record
     spent: Integers  # the times once more, as an array
-    stalls: Integers  # histogram, see sim.stalls
+    stalls: Integers  # histogram, see core.stalls
 
 
 def new_simulation(machine: Record) -> Simulation:

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config import Config, make_config
+from core.costs import costs_of
 from core.errors import ConfigError
+from core.profile import load_profile
 from core.rows import Row
 from core.sim.engine import simulate
 from core.tables import Memory, bitmap_in_order, machine_of
@@ -132,3 +134,11 @@ def test_a_terabyte_is_a_matter_of_its_chunks() -> None:
     assert dirty["faults"] == dirty["lock_acquisitions"] == config.pages
     assert dirty["zapped_2m"] == config.pages // 512
     assert dirty["pages_4k"] == dirty["pages_written"] == config.pages
+
+
+def test_times_that_do_not_add_up_in_64_bits_are_refused() -> None:
+    config = make_config({"vcpus": 64, "mem_per_vcpu": "2MiB", "mmu": "legacy_tdp"})
+    costs = costs_of(config, load_profile(config.profile))
+    costs.map_hold = 10**13  # ten seconds a fault
+    with pytest.raises(OverflowError, match="populate takes 327,680 s, and its 64 vCPUs together longer than"):
+        simulate(config, costs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.sim.stalls import BUCKETS, bucket_of, bucket_value
+from core.stalls import BUCKETS, bucket_of, bucket_value
 
 
 @given(st.integers(0, 2**62))

@@ -1,16 +1,17 @@
-"""From a simulated phase to its row of results."""
+"""From what an engine counted and measured in a phase to its row of results."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from core.config import Config, config_record
 from core.counters import count_columns
 from core.identity import config_id
-from core.records import Integers
+from core.records import Integers, Record
 from core.rows import Row
-from core.sim.stalls import bucket_value
-from core.sim.state import Simulation
+from core.stalls import bucket_value
 
 SECOND = 1e12  # picoseconds
 
@@ -19,25 +20,34 @@ QUANTILES = {"stall_p50_ns": 0.5, "stall_p90_ns": 0.9, "stall_p99_ns": 0.99, "st
 TIMES = ("guest", "exit", "lock_wait", "lock_hold", "other")
 
 
-def phase_row(config: Config, name: str, iteration: int | None, simulation: Simulation, duration: int) -> Row:
-    """The row of a phase that took `duration` picoseconds."""
-    counts = count_columns(simulation.counters)
-    times = simulation.times
+class Outcome(NamedTuple):
+    """What came of a phase. All times are picoseconds."""
+
+    duration: int
+    finish: Integers  # per vCPU: when it was done with its pass
+    counters: Record
+    times: Record  # of all threads together, see TIMES
+    stalls: Integers  # histogram, see core.stalls
+
+
+def phase_row(config: Config, name: str, iteration: int | None, outcome: Outcome) -> Row:
+    """The row of a phase."""
+    counts = count_columns(outcome.counters)
+    times = outcome.times
     row: Row = {"config_id": config_id(config), **config_record(config), "phase": name, "iteration": iteration}
-    row |= {"seconds": duration / SECOND, "seconds_lo": None, "seconds_hi": None}
-    row |= _vcpu_seconds(simulation, counts["accesses"])
+    row |= {"seconds": outcome.duration / SECOND, "seconds_lo": None, "seconds_hi": None}
+    row |= _vcpu_seconds(outcome.finish, counts["accesses"])
     row |= counts
     row |= {"lock_wait_seconds": int(times.lock_wait) / SECOND, "lock_hold_seconds": int(times.lock_hold) / SECOND}
-    row |= _stalls(simulation, counts["accesses"])
+    row |= _stalls(outcome, counts["accesses"])
     row |= {f"time_{name}_s": int(times[name]) / SECOND for name in TIMES}
     return row
 
 
-def _vcpu_seconds(simulation: Simulation, accesses: int) -> Row:
+def _vcpu_seconds(finish: Integers, accesses: int) -> Row:
     """How long the vCPUs took; null in a phase without them."""
     if accesses == 0:
         return {"vcpu_seconds_min": None, "vcpu_seconds_mean": None, "vcpu_seconds_max": None}
-    finish = simulation.vcpus["finish"]
     return {
         "vcpu_seconds_min": int(finish.min()) / SECOND,
         "vcpu_seconds_mean": int(finish.sum()) / finish.size / SECOND,
@@ -45,15 +55,14 @@ def _vcpu_seconds(simulation: Simulation, accesses: int) -> Row:
     }
 
 
-def _stalls(simulation: Simulation, accesses: int) -> Row:
+def _stalls(outcome: Outcome, accesses: int) -> Row:
     """Quantiles over all accesses, most of which take no longer than a plain one; null in a phase without any."""
     if accesses == 0:
         return dict.fromkeys([*QUANTILES, "stall_max_ns"])
-    undelayed = accesses - int(simulation.stalls.sum())
-    longest = int(simulation.times.longest_stall) / 1000
+    undelayed = accesses - int(outcome.stalls.sum())
+    longest = int(outcome.times.longest_stall) / 1000
     row: Row = {
-        name: min(longest, _quantile(simulation.stalls, undelayed, accesses, share))
-        for name, share in QUANTILES.items()
+        name: min(longest, _quantile(outcome.stalls, undelayed, accesses, share)) for name, share in QUANTILES.items()
     }
     return row | {"stall_max_ns": longest}
 

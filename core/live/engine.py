@@ -1,0 +1,87 @@
+"""The live engine: runs the phases of dirty_log_perf_test with real processes on this host, and returns their rows.
+
+The rows are the simulator's; the counts must be, the times are what this host took.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import numpy as np
+
+from core.config import Config
+from core.counters import COUNTERS
+from core.live.clock import Calibration, calibrate_cycles
+from core.live.errors import LiveError
+from core.live.member import Part, fields_of, load_kernels, prepare_segment, run_member
+from core.live.processes import Member, run_processes
+from core.live.segment import Segment, new_segment
+from core.live.server import kept_server
+from core.phase_row import TIMES as PARTS
+from core.phase_row import Outcome, phase_row
+from core.rows import Row
+from core.sim.state import TIMES
+from core.sizes import PAGE_BYTES, format_size
+from core.stalls import BUCKETS
+from core.steps import Step, steps_of
+
+PRELOAD: Final = f"{load_kernels.__module__}:{load_kernels.__name__}"
+
+NANOSECOND: Final = 1000  # picoseconds
+
+
+def measure(config: Config) -> list[Row]:
+    """Run `config` on this host and return one row per phase and iteration; LiveError if that does not end well."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        raise LiveError("the live engine needs compiled kernels: unset NUMBA_DISABLE_JIT")
+    if config.touch_memory:
+        _check_free_memory(config)
+    calibration = calibrate_cycles()
+    members = [Member(f"vCPU {vcpu}", Part(config, calibration)) for vcpu in range(config.vcpus)]
+    members.append(Member("the ioctl thread", Part(config, calibration)))
+    with new_segment(fields_of(config)) as segment:
+        prepare_segment(config, segment, len(os.sched_getaffinity(0)))
+        run_processes(kept_server([PRELOAD]), segment, run_member, members, pin=config.pin_vcpus)
+        return _rows(config, segment, calibration)
+
+
+def _rows(config: Config, segment: Segment, calibration: Calibration) -> list[Row]:
+    processes = config.vcpus + 1
+    rows = []
+    for number, step in enumerate(steps_of(config)):
+        mine = slice(number * processes, (number + 1) * processes)
+        outcome = _outcome(config, segment, step, mine, calibration)
+        rows.append(phase_row(config, step.name, step.iteration, outcome))
+    return rows
+
+
+def _outcome(config: Config, segment: Segment, step: Step, mine: slice, calibration: Calibration) -> Outcome:
+    """What the processes of a run counted and measured in one phase, added up."""
+    counters, times = np.zeros(1, COUNTERS)[0], np.zeros(1, TIMES)[0]
+    for name in COUNTERS.names or ():
+        counters[name] = segment["counters"][name][mine].sum(axis=0)
+    active = slice(mine.start, mine.stop - 1) if step.rules.guest else slice(mine.stop - 1, mine.stop)
+    starts, ends = (segment["spans"][name][active] * NANOSECOND for name in ("start", "end"))
+    start = int(starts.min())
+    picoseconds = calibration.nanoseconds(1) * NANOSECOND
+    for name in PARTS:
+        times[name] = round(int(segment["times"][name][mine].sum()) * picoseconds)
+    times.longest_stall = segment["times"]["longest_stall"][mine].max()
+    times.other += int((starts - start).sum())
+    if step.rules.guest:
+        measured = sum(int(times[name]) for name in PARTS)
+        times.guest = max(0, int((ends - start).sum()) - measured)
+    stalls = segment["stalls"].reshape(-1, BUCKETS)[mine].sum(axis=0)
+    return Outcome(int(ends.max()) - start, ends - start, counters, times, stalls)
+
+
+def _check_free_memory(config: Config) -> None:
+    """Real guest memory must fit: a run that the kernel kills says nothing."""
+    needed = config.pages * PAGE_BYTES
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > available:
+        raise LiveError(
+            f"touch_memory needs {format_size(needed)} of memory for the guest; "
+            f"{available / 2**30:.1f} GiB are free on this host"
+        )

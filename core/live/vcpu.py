@@ -1,0 +1,141 @@
+"""A vCPU process's pass over guest memory: the accesses, and the faults with the real lock in real time.
+
+It does what core.sim.guest and core.sim.loop simulate, with the same operations on the page tables. A vCPU that lost a
+race for an entry tries its access again, as KVM lets the guest do.
+"""
+
+from __future__ import annotations
+
+from core.atomics import load_acquire, store_release
+from core.kernel import inlined, kernel
+from core.live.clock import spin_for
+from core.live.instructions import read_cycles, read_nanoseconds
+from core.live.lock import read_lock, read_unlock, write_lock, write_unlock
+from core.live.waiting import ABORTED, WAITED, is_aborted
+from core.mmu.access import next_access
+from core.mmu.block import block_of, chunk_of
+from core.mmu.change import entry_at, swap_entry
+from core.mmu.dirty_log import mark_leaf_dirty
+from core.mmu.fault import count_fault, fix_fast, handle_fault, is_fast
+from core.mmu.walk import entry_index, leaf_level
+from core.sim.guest import PML_BUFFER
+from core.spte import DIRTY, PRESENT, WRITABLE
+from core.stalls import bucket_of
+from core.workload import order_key, shuffled
+
+WORDS_PER_PAGE = 512
+LOOK_EVERY = 1024  # visits from one look at the abort word to the next
+
+
+@kernel
+def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, abort, me, span):
+    """One pass of vCPU `me`, whose time is left in `span`; it ends early if the run is aborted."""
+    span.start = read_nanoseconds()  # here, as calling compiled code from Python takes up to 0.1 ms
+    state = thread.vcpu
+    state.first_page = machine.first + (me * machine.pages_per_vcpu if machine.partitioned else 0)
+    state.pml_fill = 0
+    shuffles = machine.random_order and phase.pass_number
+    key = order_key(machine.seed, me, phase.pass_number) if shuffles else 0
+    first_space = 0 if phase.all_spaces else me % machine.spaces
+    last_space = machine.spaces - 1 if phase.all_spaces else first_space
+    for space in range(first_space, last_space + 1):
+        state.space = space
+        for visit in range(machine.share):
+            if visit % LOOK_EVERY == 0 and is_aborted(abort):
+                return
+            number = shuffled(visit, machine.share, key) if shuffles else visit
+            page = state.first_page + number
+            write = next_access(machine, memory, thread.counters, phase, state, number, page)
+            while not _access(machine, pace, memory, thread, phase, space, page, write):
+                if not _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, page, write):
+                    return
+            if guest_memory.size:
+                word = (page - machine.first) * WORDS_PER_PAGE
+                if write:
+                    store_release(guest_memory, word, visit)
+                else:
+                    load_acquire(guest_memory, word)
+    span.end = read_nanoseconds()
+
+
+@inlined
+def _access(machine, pace, memory, thread, phase, space, page, write):
+    """Try to access the page; return whether it is mapped so that the access goes through."""
+    level = max(1, leaf_level(memory, machine, space, page))
+    index = entry_index(memory, machine, space, page, level)
+    entry = entry_at(memory, index)
+    if not entry & PRESENT or (write and not entry & WRITABLE):
+        return False
+    if not write or not phase.logging or not machine.pml or entry & DIRTY:
+        return True
+    if not swap_entry(memory, index, entry, entry | DIRTY):
+        return False
+    mark_leaf_dirty(memory, machine, block_of(memory, chunk_of(machine, page)), page, level)
+    _log_to_pml(pace, thread)
+    return True
+
+
+@inlined
+def _log_to_pml(pace, thread):
+    """A write set a D-bit: log it, and exit if the buffer is full. Only exits are timed: a look at the clock costs more
+    than an entry does."""
+    thread.counters.pml_entries += 1
+    thread.vcpu.pml_fill += 1
+    if thread.vcpu.pml_fill == PML_BUFFER:
+        thread.vcpu.pml_fill = 0
+        thread.counters.pml_exits += 1
+        start = read_cycles()
+        spin_for(pace.pml_exit)
+        spent = read_cycles() - start
+        thread.times.exit += spent
+        _record_stall(pace, thread, spent)
+
+
+@kernel
+def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, page, write):
+    """The access to `page` faults: exit, and resolve the fault; return False if the run is aborted."""
+    start = read_cycles()
+    counters = thread.counters
+    level = leaf_level(memory, machine, space, page)
+    entry = entry_at(memory, entry_index(memory, machine, space, page, level)) if level else 0
+    if entry & PRESENT and (entry & WRITABLE or not write):
+        return not is_aborted(abort)  # somebody else mapped it meanwhile: the access only lost a race for its D-bit
+    count_fault(counters, entry & PRESENT, write)
+    thread.vcpu.pml_fill = 0  # every exit empties the buffer
+    if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
+        spin_for(pace.fault_fast)
+        fix_fast(memory, machine, counters, space, page, level, entry, phase.logging)
+        end = read_cycles()
+        thread.times.exit += end - start
+        _record_stall(pace, thread, end - start)
+        return True
+    spin_for(pace.fault_outside)
+    asked = read_cycles()
+    outcome = write_lock(lock, abort, me) if machine.rmap else read_lock(lock, abort, me)
+    if outcome == ABORTED:
+        return False
+    entered = read_cycles()
+    counters.lock_acquisitions += 1
+    counters.lock_contended += 1 if outcome == WAITED else 0
+    level = leaf_level(memory, machine, space, page)
+    handle_fault(memory, machine, costs, counters, space, page, level, write, phase.logging)
+    left = read_cycles()
+    if machine.rmap:
+        write_unlock(lock)
+    else:
+        read_unlock(lock)
+    end = read_cycles()
+    thread.times.exit += asked - start
+    thread.times.lock_wait += entered - asked + end - left
+    thread.times.lock_hold += left - entered
+    _record_stall(pace, thread, end - start)
+    return True
+
+
+@inlined
+def _record_stall(pace, thread, cycles):
+    """Note that an access took so many cycles beyond a plain one; the histogram is in picoseconds."""
+    stall = cycles * pace.picoseconds >> 10
+    thread.stalls[bucket_of(stall)] += 1
+    if stall > thread.times.longest_stall:
+        thread.times.longest_stall = stall
