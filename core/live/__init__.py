@@ -1,1 +1,1 @@
-"""The live engine's ground: processes of this host that share one memory segment, a lock and barriers in it."""
+"""The live engine: every vCPU is a process of this host, and mmu_lock a lock in the memory that they share."""

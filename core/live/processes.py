@@ -50,8 +50,8 @@ def run_processes(
 ) -> None:
     """Run function(segment, index, arguments) in one process per member, and return when all have returned.
 
-    `function` is importable by name, best from a module that the server has loaded. With `pin` each process stays
-    on one CPU, the CPUs of this process in turn.
+    `function` is importable by name, best from a module that the server has loaded. The processes use the CPUs that
+    the calling thread may use, whichever the server was started on; with `pin` each stays on one of them, in turn.
     """
     if function.__module__ == "__main__":
         raise ValueError(f"{function.__qualname__}: a function of the main script cannot be run in another process")
@@ -82,7 +82,9 @@ def _error(line: str, details: str) -> LiveError:
 def _start(server: Server, segment: Segment, function: Function, members: Sequence[Member], pin: bool) -> None:
     cpus = sorted(os.sched_getaffinity(0))
     tasks = [
-        Task(member.name, cpus[index % len(cpus)] if pin else None, pickle.dumps((function, member.arguments)))
+        Task(
+            member.name, (cpus[index % len(cpus)],) if pin else tuple(cpus), pickle.dumps((function, member.arguments))
+        )
         for index, member in enumerate(members)
     ]
     request = os.memfd_create("splitsweep-request")  # a packet would bound the size of the arguments

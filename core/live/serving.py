@@ -46,7 +46,7 @@ class Task:
     """What one process is to do."""
 
     name: str
-    cpu: int | None
+    cpus: tuple[int, ...]  # those it may use
     work: bytes
     """The function and its arguments, pickled. Only the process itself unpickles them: what fails there fails alone."""
 
@@ -158,9 +158,8 @@ def _run_child(server: _Server, index: int, task: Task, fields: Sequence[Field],
         be_called(task.name)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if task.cpu is not None:
-            with contextlib.suppress(OSError):  # not allowed here: it runs where the kernel puts it
-                os.sched_setaffinity(0, {task.cpu})
+        with contextlib.suppress(OSError):  # not allowed here: it runs where the kernel puts it
+            os.sched_setaffinity(0, task.cpus)
         function, arguments = pickle.loads(task.work)
         function(map_segment(segment, fields), index, arguments)
         code = 0

@@ -189,7 +189,7 @@ def test_a_killed_process_ends_the_run_with_one_line(name: str) -> None:
         return next(pid for other, pid in processes.items() if name.startswith(other))  # names are cut at 15 letters
 
     output, processes, seconds = run_and_kill(choose, random.uniform(0, 0.5))
-    assert output.splitlines() == ["begins", f"{name} died of SIGKILL"]
+    assert output.splitlines() == ["begins", f"{name} died of SIGKILL (out of memory, or somebody killed it)"]
     assert seconds < 5
     assert still_alive(processes) == []
 
