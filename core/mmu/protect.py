@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from core.atomics import highest_one, lowest_one
 from core.kernel import kernel
 from core.mmu.change import clear_bits, swap_entry
@@ -94,10 +92,10 @@ def protect_word(memory, machine, counters, word, mask):
                 visited += 1
             continue
         region = -1
-        for bit in range(64):
-            if not mask & (ONE << np.uint64(bit)):
-                continue
-            page = base + bit
+        left = mask
+        while left:
+            page = base + lowest_one(left)
+            left &= left - ONE
             if page >> 9 != region:  # a word straddles two tables where the region starts off a 2M boundary
                 region = page >> 9
                 level = _table_level(memory, machine, space, page)

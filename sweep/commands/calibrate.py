@@ -11,48 +11,99 @@ import typer
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
+    from core.profile import Profile
     from sweep.fit import Fit
 
 
 def calibrate(
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="DATA", help="published, a CSV in the form of published.csv, or a dataset (import)."),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="PROFILE.toml", help="The profile to write.")],
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="PROFILE.toml", help="The profile to write (--host: host.toml)."),
+    ] = None,
     base: Annotated[str, typer.Option(help="Profile that gives the parameters which are not fitted.")] = (
         "cascade-lake-2022"
     ),
+    host: Annotated[bool, typer.Option("--host", help="Measure this host with the live engine instead.")] = False,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="With --host: guest memory; more takes longer and errs less.")
+    ] = "256MiB",
+    repeats: Annotated[int, typer.Option(min=1, help="With --host: runs of each config.")] = 5,
 ) -> None:
     """Fit a cost profile to measured timings, and say which parameters they determine.
 
     Takes about a minute for the published timings. Use the profile with profile=PROFILE.toml in a spec or on the
-    command line, and check it with validate.
+    command line, and check it with validate. --host takes no timings: it measures the live engine's own costs on this
+    machine, which should do nothing else meanwhile, in about half a minute.
 
     \b
     Example:
       splitsweep calibrate published -o my-profile.toml
       splitsweep validate --profile my-profile.toml
+      splitsweep calibrate --host -o host.toml
+      splitsweep validate --live examples/live.toml --profile host.toml
     """
     from core.profile import load_profile
-    from core.run import warm_up
-    from sweep.fit import FITTED, fit_profile
-    from sweep.measurements import published_as_measured, read_measurements
-    from sweep.profile_text import profile_text
 
+    if host == (data is not None):
+        raise SweepError("calibrate: give either DATA (published, a CSV or a dataset) or --host")
+    if output is None:
+        if not host:
+            raise SweepError("Missing option '-o': the profile to write, as in -o mine.toml")
+        output = Path("host.toml")
     if output.suffix != ".toml":
         raise SweepError(f"-o {output}: a profile is a .toml file; allowed: a name that ends in .toml")
     if not output.absolute().parent.is_dir():
         raise SweepError(f"-o {output}: there is no folder {output.parent}; create it first")
     profile = load_profile(base)
+    text, report = _measured_host(profile, memory, repeats) if data is None else _fitted(data, profile, output)
+    output.write_text(text)
+    for line in report:
+        print(line)
+    print(f"{output}: written")
+
+
+def _fitted(data: str, base: Profile, output: Path) -> tuple[str, list[str]]:
+    """The profile fitted to timings as a file's text, and what is said of it."""
+    from core.run import warm_up
+    from sweep.fit import FITTED, fit_profile
+    from sweep.measurements import published_as_measured, read_measurements
+    from sweep.profile_text import profile_text
+
     measured = published_as_measured() if data == "published" else read_measurements(data)
     warm_up()
     print(f"fitting {len(FITTED)} parameters to {len(measured)} timings ...", file=sys.stderr)
-    fit = fit_profile(measured, profile, output.stem)
-    output.write_text(profile_text(fit, f"Fitted by splitsweep calibrate to {len(measured)} timings: {data}"))
-    for line in _report(fit):
-        print(line)
-    print(f"{output}: written")
+    fit = fit_profile(measured, base, output.stem)
+    return profile_text(fit, f"Fitted by splitsweep calibrate to {len(measured)} timings: {data}"), _report(fit)
+
+
+def _measured_host(base: Profile, memory: str, repeats: int) -> tuple[str, list[str]]:
+    """The profile of this host as a file's text, and what is said of it."""
+    from core.config import check_field
+    from core.live.errors import LiveError
+    from core.live.segment import check_host
+    from core.run import warm_up
+
+    size = check_field("mem_per_vcpu", memory)
+    assert isinstance(size, int)
+    try:
+        check_host()
+        from sweep.host_calibration import calibrate_host
+        from sweep.host_profile_text import host_profile_text, residual_text, value_lines
+
+        print("measuring this host; leave it alone meanwhile ...", file=sys.stderr)
+        warm_up()
+        fit = calibrate_host(base, size, repeats)
+    except LiveError as error:
+        raise SweepError(f"--host: {error}") from error
+    report = [f"{name:32s} {value:12.4g}  {evidence}" for name, value, evidence in value_lines(fit, base.name)]
+    report.append(f"{len(fit.residuals)} measured times, missed by {residual_text(fit)}")
+    if not fit.two_cpus:
+        report.append(f"only one CPU here: what needs two (lock.line_ns, lock.hand_base_ns) is {base.name}'s")
+    return host_profile_text(fit, base.name, size, repeats), report
 
 
 def _report(fit: Fit) -> list[str]:

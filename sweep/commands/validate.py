@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from core.config import Config
+from sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from core.profile import Profile
@@ -19,8 +21,13 @@ DEFAULT_PROFILE: Final = Config().profile
 
 def validate(
     profile: Annotated[
-        str, typer.Option(metavar="P", help="A profile that comes with splitsweep, or a TOML file.")
-    ] = DEFAULT_PROFILE,
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="A profile that comes with splitsweep, or a TOML file.",
+            show_default=f"{DEFAULT_PROFILE}, or the spec's",
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Own measurements instead of the published ones: a CSV file or a dataset."),
@@ -29,6 +36,11 @@ def validate(
         bool,
         typer.Option("--cross-validate", help="Predict each table, and each vCPU count, from a fit to the others too."),
     ] = False,
+    live: Annotated[
+        Path | None,
+        typer.Option(metavar="SPEC", help="Run the configs of a spec on this host instead, beside their simulations."),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Live runs of each config; tables show the median.")] = 3,
     form: Annotated[str, typer.Option("--format", help="lkml, markdown or csv.")] = "lkml",
 ) -> None:
     """Print every measured timing beside its prediction, with errors, intervals and summaries.
@@ -40,6 +52,7 @@ def validate(
     Example:
       splitsweep validate
       splitsweep validate --profile mine.toml --against measured.csv --cross-validate
+      splitsweep validate --live examples/live.toml --profile host.toml
     """
     from core.profile import load_profile
     from sweep.measurements import published_as_measured, read_measurements
@@ -48,6 +61,12 @@ def validate(
     from sweep.validation_text import check_form, csv_header, csv_lines, validation_text
 
     check_form(form)
+    if live is not None:
+        if against is not None or cross_validate:
+            raise SweepError("--live measures this host now; leave out --against and --cross-validate")
+        _print_live(live, profile, repeats, form)
+        return
+    profile = profile or DEFAULT_PROFILE
     base = load_profile(profile)
     measured = published_as_measured() if against is None else read_measurements(against)
     timings = with_profile(measured, profile)
@@ -60,6 +79,19 @@ def validate(
         _print_lines(validation_text(found, form, published=against is None))
     if cross_validate:
         _print_cross_validation(timings, base, form)
+
+
+def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> None:
+    """Run the spec on this host, and print what came of it beside the simulations."""
+    from core.profile import load_profile
+    from sweep.live_validation import compare, live_text
+    from sweep.spec import load_spec
+
+    configs = load_spec(path).configs
+    if profile is not None:
+        load_profile(profile)  # what is wrong with it is said before anything runs
+    print(f"{len(configs)} configs, {repeats} live runs of each; leave the machine alone meanwhile", file=sys.stderr)
+    _print_lines(live_text(compare(configs, profile, repeats), form))
 
 
 def _print_cross_validation(timings: Sequence[Measured], base: Profile, form: str) -> None:

@@ -141,7 +141,7 @@ from core.live.engine import measure
 from core.live.errors import LiveError
 config = make_config(
     {"engine": "live", "mem_per_vcpu": "1GiB", "vcpus": 2, "mmu": "legacy_tdp", "backing": "2M", "split": "lazy"}
-    | {"initially_all_set": False, "iterations": 50}
+    | {"initially_all_set": False, "iterations": 300}
 )
 print("begins", flush=True)
 try:

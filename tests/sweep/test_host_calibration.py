@@ -1,0 +1,162 @@
+"""`splitsweep calibrate --host` and `validate --live`: what they write and print, not how long things take."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sweep.host_calibration as host_calibration
+import sweep.live_validation as live_validation
+from core.config import Config, make_config
+from core.costs import costs_of
+from core.live.errors import LiveError
+from core.profile import PARAMETERS, load_profile
+from core.rows import Row
+from core.sim.engine import simulate
+from sweep.cli import exit_code
+from sweep.host_calibration import BETWEEN_CPUS, FITTED, NEUTRAL, SPUN
+from sweep.live_validation import LivePhase, live_text
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the live engine needs Linux")
+
+BASE = load_profile(Config().profile)
+SPEC = 'name = "tiny"\n[fixed]\nmem_per_vcpu = "2MiB"\nbacking = "2M"\niterations = 1\nmmu = "legacy_tdp"\n'
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tiny.toml").write_text(SPEC)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_measured_profile_serves_the_simulator_and_the_live_engine(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_calibration, "LOCK_REPEATS", 3)
+    assert exit_code(["calibrate", "--host", "--memory", "8MiB", "--repeats", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert all(parameter in printed for parameter in PARAMETERS)
+    assert "host.toml: written" in printed
+    profile = load_profile("host.toml")
+    assert all(profile[parameter] > 0 for parameter in ("guest.write_ns", "guest.huge_access_ns", "fault.map_ns"))
+    assert all(profile[parameter] == BASE[parameter] for parameter in SPUN)
+    assert all(profile[parameter] == 0 for parameter in NEUTRAL)
+    assert profile["machine.cpus"] == len(os.sched_getaffinity(0))
+    lines = (workplace / "host.toml").read_text().splitlines()
+    assert lines[0].startswith("# Measured by splitsweep calibrate --host on ")
+    assert not [line for line in lines if " = " in line and "# [" not in line], "a value without where it comes from"
+
+    assert exit_code(["validate", "--live", "tiny.toml", "--profile", "host.toml", "--repeats", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "Profile host.toml against 1 configs on this host, the median of 1 live runs" in printed
+    assert "mem_per_vcpu=2MiB backing=2M mmu=legacy_tdp iterations=1" in printed
+    for phase in ("populate", "enable", "dirty 1", "get 1", "clear 1", "disable", "after_disable"):
+        assert f"\n{phase} " in printed
+    assert "\nSummary\n" in printed
+
+
+def test_every_parameter_has_one_origin() -> None:
+    machine = [parameter for parameter in PARAMETERS if parameter.startswith("machine.")]
+    assert sorted([*machine, *SPUN, *NEUTRAL, *BETWEEN_CPUS, *FITTED]) == sorted(PARAMETERS)
+
+
+def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring replaced by simulating with known costs: the solution must be those."""
+    known = dict(host_calibration._unit_profile(None).values)
+    known |= {parameter: BASE[parameter] * (0.5 + number % 4) for number, parameter in enumerate(FITTED)}
+    known["lock.line_ns"] = known["lock.uncontended_ns"] / 2  # the only vCPU's
+    profile = dataclasses.replace(BASE, name="known", values=known, digest="known")
+
+    def simulated(config: Config) -> list[Row]:
+        as_sim = dataclasses.replace(config, engine="sim")
+        return simulate(as_sim, costs_of(as_sim, profile))
+
+    monkeypatch.setattr(host_calibration, "measure", simulated)
+    monkeypatch.setattr(
+        host_calibration, "_between_cpus", lambda cpus, memory, repeats: dict.fromkeys(BETWEEN_CPUS, 0.0)
+    )
+    fit = host_calibration.calibrate_host(BASE, 64 << 20, 1)
+    assert np.median(np.abs(fit.residuals)) < 1
+    told = [parameter for parameter in FITTED if fit.errors[parameter] < 0.1]
+    assert len(told) > len(FITTED) / 2
+    for parameter in told:
+        assert fit.profile[parameter] == pytest.approx(known[parameter], rel=0.1), parameter
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["calibrate"], "give either DATA"),
+        (["calibrate", "own.csv", "--host"], "give either DATA"),
+        (["calibrate", "--host", "--memory", "many"], "mem_per_vcpu"),
+        (["calibrate", "--host", "-o", "host.txt"], "a profile is a .toml file"),
+        (["validate", "--live", "absent.toml"], "absent.toml: no such file"),
+        (["validate", "--live", "tiny.toml", "--cross-validate"], "leave out --against and --cross-validate"),
+        (["validate", "--live", "tiny.toml", "--profile", "absent.toml"], "no profile 'absent.toml'"),
+        (["validate", "--live", "many.toml"], "vcpus = 4096, but this process may use"),
+        (["validate", "--live", "touch.toml"], "touch_memory = true"),
+    ],
+)
+def test_bad_usage_is_one_line_and_writes_nothing(
+    arguments: list[str], message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "many.toml").write_text(SPEC + "vcpus = 4096\n")
+    (workplace / "touch.toml").write_text(SPEC + 'engine = "live"\ntouch_memory = true\n')
+    assert exit_code(arguments) == 2
+    captured = capsys.readouterr()
+    said = [line for line in captured.err.splitlines() if line.startswith("splitsweep: ")]
+    assert len(said) == 1
+    assert message in said[0]
+    assert captured.out == ""
+    assert not list(workplace.glob("host.*"))
+
+
+@pytest.mark.parametrize("arguments", [["calibrate", "--host"], ["validate", "--live", "tiny.toml"]])
+def test_a_host_that_is_not_linux_is_told_so(
+    arguments: list[str], workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    assert exit_code(arguments) == 2
+    assert "the live engine needs Linux" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_one_line(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(config: Config) -> list[Row]:
+        raise LiveError("vCPU 0 died of SIGKILL")
+
+    monkeypatch.setattr(live_validation, "measure", fails)
+    assert exit_code(["validate", "--live", "tiny.toml"]) == 2
+    assert "vCPU 0 died of SIGKILL" in capsys.readouterr().err
+
+
+def phase(name: str, measured: tuple[float, ...], simulated: float) -> LivePhase:
+    return LivePhase(make_config({"mem_per_vcpu": "2MiB"}), name, None, measured, simulated)
+
+
+def test_the_table_shows_medians_spreads_and_errors() -> None:
+    found = [phase("enable", (0.002, 0.001, 0.004), 0.003), phase("disable", (1e-5,), 1e-5)]
+    text = list(live_text(found, "lkml"))
+    assert "enable  | 0.002000s |   150% | 0.003000s |  +50% |" in text
+    assert "disable | 0.000010s |     0% | 0.000010s |  +0%* |" in text
+    assert "enable  |      1 |        50.0% | 50.0% |     0 of 1 |" in text
+    assert text[-1].startswith("*: 1 of 2 phases took less than 0.1 ms")
+
+
+def test_short_phases_count_only_where_there_are_no_longer_ones() -> None:
+    found = [phase("get", (1e-5,), 1e-4), phase("get", (1e-3,), 1.1e-3)]
+    assert "get   |      1 |        10.0% | 10.0% |     1 of 1 |" in list(live_text(found, "lkml"))
+
+
+def test_other_forms_hold_the_same_numbers() -> None:
+    found = [phase("enable", (0.002, 0.001, 0.004), 0.003)]
+    assert "| enable | 0.002000s | 150% | 0.003000s | +50% |" in list(live_text(found, "markdown"))
+    header, line = live_text(found, "csv")
+    assert header == "config,phase,iteration,live,shortest,longest,simulated,error_percent"
+    assert line == "mem_per_vcpu=2MiB mmu=tdp,enable,,0.002,0.001,0.004,0.003,50.0"
