@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from core.config import Config
+from core.costs import costs_of
 from core.counters import COUNTERS
 from core.live.clock import Calibration, calibrate_cycles
 from core.live.errors import LiveError
@@ -20,6 +21,7 @@ from core.live.segment import Segment, new_segment
 from core.live.server import kept_server
 from core.phase_row import TIMES as PARTS
 from core.phase_row import Outcome, phase_row
+from core.profile import load_profile
 from core.rows import Row
 from core.sim.state import TIMES
 from core.sizes import PAGE_BYTES, format_size
@@ -38,8 +40,8 @@ def measure(config: Config) -> list[Row]:
     if config.touch_memory:
         _check_free_memory(config)
     calibration = calibrate_cycles()
-    members = [Member(f"vCPU {vcpu}", Part(config, calibration)) for vcpu in range(config.vcpus)]
-    members.append(Member("the ioctl thread", Part(config, calibration)))
+    part = Part(config, costs_of(config, load_profile(config.profile)), calibration)
+    members = [*(Member(f"vCPU {vcpu}", part) for vcpu in range(config.vcpus)), Member("the ioctl thread", part)]
     with new_segment(fields_of(config)) as segment:
         prepare_segment(config, segment, len(os.sched_getaffinity(0)))
         run_processes(kept_server([PRELOAD]), segment, run_member, members, pin=config.pin_vcpus)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.config import Config, make_config
-from core.costs import costs_of
+from core.costs import COSTS
 from core.counters import COUNTERS, start_phase
 from core.live.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
 from core.live.clock import Calibration
@@ -23,7 +23,6 @@ from core.live.lock import lock_words, prepare_lock
 from core.live.segment import PAGE, Field, Segment, new_segment
 from core.live.vcpu import WORDS_PER_PAGE, run_pass
 from core.live.waiting import ABORTED, spins_for
-from core.profile import load_profile
 from core.records import Integers, Record, clear_record, layout, new_record
 from core.sim.state import IOCTL, TIMES, VCPU
 from core.sim.units import new_units
@@ -54,6 +53,7 @@ class Part:
     """What a process is told."""
 
     config: Config
+    costs: Record  # from the caller: a profile's path means something where the caller is
     calibration: Calibration
 
 
@@ -92,7 +92,7 @@ def shared_memory(config: Config, segment: Segment) -> SharedMemory:
 def run_member(segment: Segment, index: int, part: Part) -> None:
     """Process `index` of a run, from its first phase to its last."""
     config = part.config
-    machine, costs = machine_of(config), costs_of(config, load_profile(config.profile))
+    machine, costs = machine_of(config), part.costs
     pace = _pace(costs, part.calibration)
     memory = shared_memory(config, segment)
     units = new_units(1, config.address_spaces)
@@ -126,7 +126,7 @@ def load_kernels() -> None:
         memory = shared_memory(config, segment)
         prepare_segment(config, segment, 1)
         prepare_barrier(segment["barrier"], 1, 1)
-        part = Part(config, Calibration(1.0))
+        part = Part(config, new_record(COSTS), Calibration(1.0))
         run_member(segment, 0, part)
         memory.sptes[:] = 0
         run_member(segment, 1, part)
