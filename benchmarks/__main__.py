@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...] [--long] [--json FILE] [--update]`: run benchmarks and print their tables.
 
-Everything together takes five to ten minutes; the machine should have nothing else to do.
+Everything together takes about ten minutes, a quarter of an hour with --long; the machine should have nothing else to
+do.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ def main(arguments: Sequence[str]) -> int:
         found[name] = _run(name, Options(long=options.long))
         print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         print("\n".join(markdown(table) for table in found[name]), flush=True)
+        if options.update:
+            _update_document(name, found[name], machine_text(facts))
     if options.json:
         benchmarks = {name: [as_json(table) for table in tables] for name, tables in found.items()}
         record = {"taken_at": datetime.now(UTC).isoformat(timespec="seconds"), **facts, "benchmarks": benchmarks}
         options.json.write_text(json.dumps(record, indent=1) + "\n")
-    if options.update:
-        _update_document(found, machine_text(facts))
     return 0
 
 
@@ -52,18 +53,16 @@ def _run(name: str, options: Options) -> list[Table]:
     return tables
 
 
-def _update_document(found: dict[str, list[Table]], taken: str) -> None:
-    """Put the tables into docs/performance.md in place of the former ones."""
-    text = DOCUMENT.read_text()
-    for name, tables in found.items():
-        text = replace_between_marks(text, name, f"{taken}.\n\n" + "\n".join(markdown(table) for table in tables))
-    DOCUMENT.write_text(text)
+def _update_document(name: str, tables: Sequence[Table], taken: str) -> None:
+    """Put a benchmark's tables into docs/performance.md in place of the former ones."""
+    content = f"{taken}.\n\n" + "\n".join(markdown(table) for table in tables)
+    DOCUMENT.write_text(replace_between_marks(DOCUMENT.read_text(), name, content))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast splitsweep is.")
     parser.add_argument("name", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; all if none is named")
-    parser.add_argument("--long", action="store_true", help="also what takes many minutes: 10,000 configs, 12 TiB")
+    parser.add_argument("--long", action="store_true", help="also what takes minutes: 10,000 configs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there with all their digits")
     parser.add_argument("--update", action="store_true", help="replace the tables in docs/performance.md")
     return parser
