@@ -111,7 +111,6 @@ def machine_of(config: Config) -> Record:
     blocks = chunks + blocks_kept(config) + 1
     gigs = -(-(region_shift + regions) // 512)
     spaces = config.address_spaces
-    leaf_pages = PAGES_PER_2M ** (config.leaf_level - 1)
     tdp = config.mmu == "tdp"
     values = {
         "vcpus": config.vcpus,
@@ -147,7 +146,7 @@ def machine_of(config: Config) -> Record:
         "collapse_in_place": int(tdp and config.kernel == "7.3"),
         "flush_each_split": int(not tdp and config.kernel != "7.3"),
         "partitioned": int(config.partitioned or config.vcpus == 1),
-        "private": int(_is_private(config, leaf_pages, backing_pages)),
+        "private": int(is_private(config)),
         "write_percent": config.write_percent,
         "write_stride": write_stride(config.write_percent),
         "random_writes": int(config.write_pattern == "random"),
@@ -235,7 +234,7 @@ def _guest_shift(config: Config) -> int:
     return PAGE_SIZES[config.guest_page].bit_length() - 1
 
 
-def _is_private(config: Config, leaf_pages: int, backing_pages: int) -> bool:
+def is_private(config: Config) -> bool:
     """Whether each vCPU's share holds whole leaves and whole words of the bitmap, so that nothing is shared."""
-    unit = max(leaf_pages, backing_pages, 64)
+    unit = max(PAGES_PER_2M ** (config.leaf_level - 1), PAGE_SIZES[config.backing], 64)
     return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % unit == 0)

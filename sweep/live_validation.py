@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.config import Config, config_text, make_config
-from core.live.cpus import own_cpus, usable_cpus
-from core.live.engine import measure
+from core.live.cpus import usable_cpus
 from core.live.errors import LiveError
 from core.live.segment import check_host
 from core.rows import Row
-from core.run import warm_up
+from core.run import run_config, warm_up
 from core.sim.engine import simulate
 from sweep.errors import SweepError
 from sweep.query import markdown_line
@@ -90,8 +89,7 @@ def compare(configs: Sequence[Config], profile: str | None, repeats: int) -> lis
     for _ in range(repeats):
         for config in live:
             try:
-                with own_cpus(config.vcpus):
-                    runs[config].append(measure(config))
+                runs[config].append(run_config(config))
             except LiveError as error:
                 raise SweepError(f"--live: {config_text(config)}: {error}") from error
     return [phase for config in live for phase in _phases(config, runs[config])]

@@ -7,7 +7,7 @@ state in which its counterpart in the last period was left.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,10 @@ from core.mmu.block import block_of, chunk_of, hold, is_like, release, share
 from core.mmu.walk import entry_index
 from core.records import Integers, words_of
 from core.sim.state import TIMES
+from core.sizes import PAGES_PER_2M
 from core.spte import TABLE
 from core.stalls import BUCKETS
 from core.workload import draw_after
-
-PAGES: Final = 512
 
 
 class Counted(NamedTuple):
@@ -69,11 +68,14 @@ def may_repeat(machine, memory, state, period):
 
     So nothing that it does there changes anything but the blocks of their chunks.
     """
-    first, end = chunk_of(machine, state.first_page + PAGES - 1), chunk_of(machine, state.first_page + machine.share)
+    first, end = (
+        chunk_of(machine, state.first_page + PAGES_PER_2M - 1),
+        chunk_of(machine, state.first_page + machine.share),
+    )
     here = _chunk(machine, state)
-    if here < first or here + period // PAGES >= end:
+    if here < first or here + period // PAGES_PER_2M >= end:
         return False
-    for chunk in range(here, here + period // PAGES + 1):
+    for chunk in range(here, here + period // PAGES_PER_2M + 1):
         if not _is_under_table(machine, memory, state, chunk) or not _is_settled(machine, memory, chunk):
             return False
     return True
@@ -82,14 +84,14 @@ def may_repeat(machine, memory, state, period):
 @kernel
 def hold_period(machine, memory, state, period, blocks):
     """Hold the blocks of the vCPU's chunk and of those up to a period further on."""
-    for further in range(period // PAGES + 1):
+    for further in range(period // PAGES_PER_2M + 1):
         blocks[further] = hold(memory, _chunk(machine, state) + further)
 
 
 @kernel
 def release_period(memory, period, blocks):
     """Let go of the blocks of `hold_period`."""
-    for further in range(period // PAGES + 1):
+    for further in range(period // PAGES_PER_2M + 1):
         release(memory, blocks[further])
 
 
@@ -99,7 +101,7 @@ def periods_alike(machine, memory, state, period, blocks, most):
 
     The vCPU is at the end of that period.
     """
-    step = period // PAGES
+    step = period // PAGES_PER_2M
     here = _chunk(machine, state)
     if not is_like(memory, machine, here, blocks[0]):
         return 0
@@ -115,7 +117,7 @@ def periods_alike(machine, memory, state, period, blocks, most):
 @kernel
 def skip_periods(machine, memory, state, period, periods, duration):
     """Move the vCPU on by so many periods that take `duration`, and leave memory as it would have left it."""
-    step = period // PAGES
+    step = period // PAGES_PER_2M
     here = _chunk(machine, state)
     there = here + periods * step
     halfway = hold(memory, here)  # as far as the vCPU got in its chunk, it gets in the last

@@ -131,7 +131,7 @@ def test_a_run_that_fails_is_one_line(
     def fails(config: Config) -> list[Row]:
         raise LiveError("vCPU 0 died of SIGKILL")
 
-    monkeypatch.setattr(live_validation, "measure", fails)
+    monkeypatch.setattr(live_validation, "run_config", fails)
     assert exit_code(["validate", "--live", "tiny.toml"]) == 2
     assert "vCPU 0 died of SIGKILL" in capsys.readouterr().err
 
