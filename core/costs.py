@@ -86,11 +86,11 @@ def costs_of(config: Config, profile: Profile) -> Record:
         "scan_head": profile[f"ioctl.scan_head{nested}_ns"] * scan,
         "walk_entry": profile["ioctl.walk_entry_ns"] * scan,
         "protect": profile["ioctl.protect_ns"] * update,
-        "clear_word": profile["ioctl.clear_word_nested_ns"] * scan if nested else 0.0,
+        "clear_word": profile[f"ioctl.clear_word{nested}_ns"] * scan,
         "clear_split_page": profile[f"ioctl.clear_split_{tracking}_ns"] * update,
         "clear_page": profile[f"ioctl.clear_page_{'tdp' if config.mmu == 'tdp' else tracking}_ns"] * update,
         "get_word": profile["ioctl.get_word_ns"],
-        "zap": profile["ioctl.zap_ns"] * update,
+        "zap": profile[f"ioctl.zap_{'tdp' if config.mmu == 'tdp' else 'rmap'}_ns"] * update,
         "flush": profile["ioctl.flush_ns"] + profile["ioctl.flush_vcpu_ns"] * vcpus,
     }
     return new_record(COSTS, {name: round(value * PICOSECONDS) for name, value in nanoseconds.items()})

@@ -104,9 +104,12 @@ def _ioctl_parts(config: Config, row: Row, costs: dict[str, float]) -> dict[str,
         parts["protect"] = changed * costs["protect"]
     elif row["phase"] in ("get", "clear"):
         page = "clear_split_page" if splits else "clear_page"
-        word = "clear_word" if row["phase"] == "clear" else "get_word"
         parts[page] = changed * costs[page]
-        parts[word] = config.pages / 64 * costs[word]
+        words = config.pages / 64
+        if row["phase"] == "get":
+            parts["get_word"] = words * costs["get_word"]
+        else:
+            parts["clear_word"] = min(words, changed) * costs["clear_word"]  # each has a page in it
     else:
         parts["zap"] = row["zapped_4k"] * costs["zap"]
     scan = "walk_entry" if config.mmu == "tdp" else "scan_head"

@@ -98,6 +98,9 @@ ROUNDING: Final = 20e-6
 BELIEF: Final = 0.001
 """Weight of the base profile's value beside an equation's 1: it decides only what no equation does."""
 
+UNBELIEVED: Final = 0.01
+"""Microseconds: the order of magnitude of a cost that is 0 in the base profile."""
+
 LOCK_REPEATS: Final = 50  # short ones: in some of them both processes keep their CPUs throughout
 
 START_SECONDS: Final = 0.2  # until a new process does what it is for
@@ -208,9 +211,9 @@ def _solve(factors: Matrix, seconds: Matrix, believed: Matrix) -> tuple[Matrix, 
     """
     from scipy.optimize import nnls
 
-    scale = np.maximum(believed, 1e-6)  # a believed 0 is taken for a picosecond; all unknowns are near 1
+    scale = np.where(believed > 0, believed, UNBELIEVED)  # so that all unknowns are near 1
     beliefs = BELIEF * np.eye(len(scale))
-    targets = np.full(len(scale), BELIEF)
+    targets = BELIEF * believed / scale
     trust = np.ones(len(seconds))
     for _ in range(20):
         weights = np.sqrt(trust) / (seconds + ROUNDING)

@@ -248,9 +248,9 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
                 continue
         else:
             mask = take_reported_word(memory, machine, word)
-        spent += costs.clear_word
         if mask == 0:
             continue
+        spent += costs.clear_word
         ioctl.changed = 1
         splits, visited, changed = protect_word(memory, machine, counters, word, mask)
         region = (machine.first + (word << 6)) >> 9

@@ -38,7 +38,7 @@ def test_a_measured_profile_serves_the_simulator_and_the_live_engine(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_calibration, "LOCK_REPEATS", 3)
-    assert exit_code(["calibrate", "--host", "--memory", "8MiB", "--repeats", "1"]) == 0
+    assert exit_code(["calibrate", "--host", "--memory", "64MiB", "--repeats", "1"]) == 0
     printed = capsys.readouterr().out
     assert all(parameter in printed for parameter in PARAMETERS)
     assert "host.toml: written" in printed
@@ -68,7 +68,7 @@ def test_every_parameter_has_one_origin() -> None:
 def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring replaced by simulating with known costs: the solution must be those."""
     known = dict(host_calibration._unit_profile(None).values)
-    known |= {parameter: BASE[parameter] * (0.5 + number % 4) for number, parameter in enumerate(FITTED)}
+    known |= {parameter: (BASE[parameter] or 100) * (0.5 + number % 4) for number, parameter in enumerate(FITTED)}
     known["lock.line_ns"] = known["lock.uncontended_ns"] / 2  # the only vCPU's
     profile = dataclasses.replace(BASE, name="known", values=known, digest="known")
 
@@ -84,7 +84,7 @@ def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pyt
     assert np.median(np.abs(fit.residuals)) < 1
     told = [parameter for parameter in FITTED if fit.errors[parameter] < 0.1]
     assert len(told) > len(FITTED) / 2
-    for parameter in told:
+    for parameter in [*told, "ioctl.clear_word_ns"]:  # the base profile has 0 for that, which must not hold it there
         assert fit.profile[parameter] == pytest.approx(known[parameter], rel=0.1), parameter
 
 

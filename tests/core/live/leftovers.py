@@ -28,6 +28,19 @@ def memory_files(process: int | str) -> list[str]:
     return [line for line in opened + mapped if "memfd:splitsweep" in line]
 
 
+def family(process: int) -> dict[str, int]:
+    """The processes that `process` has started, and those that they have, by name."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            children = {child: Path(f"/proc/{child}/comm").read_text().strip() for child in task.read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            continue
+        for child, name in children.items():
+            found |= {name: int(child)} | family(int(child))
+    return found
+
+
 def is_alive(process: int) -> bool:
     """Whether a process runs; one that has ended but is not reaped does not."""
     try:

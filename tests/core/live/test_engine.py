@@ -20,7 +20,7 @@ from core.live.errors import LiveError
 from core.rows import COUNT_COLUMNS, PHASE_COLUMNS, Row
 from core.sim.engine import simulate
 from tests.core.configurations import configurations
-from tests.core.live.leftovers import descriptors, memory_files, still_alive
+from tests.core.live.leftovers import descriptors, family, memory_files, still_alive
 
 ROOT = Path(__file__).parents[3]
 
@@ -151,16 +151,6 @@ except LiveError as error:
 """
 
 
-def family(process: int) -> dict[str, int]:
-    """The processes of the run that `process` has started, by name."""
-    found = {}
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            name = Path(f"/proc/{child}/comm").read_text().strip()
-            found |= {name: child} | family(child)
-    return found
-
-
 def run_and_kill(choose: Callable[[dict[str, int]], int | None], delay: float) -> tuple[str, list[int], float]:
     """Start a long run, kill the process that `choose` names (None: the parent); return output, pids, and seconds."""
     process = subprocess.Popen(
@@ -171,10 +161,7 @@ def run_and_kill(choose: Callable[[dict[str, int]], int | None], delay: float) -
         processes: dict[str, int] = {}
         while len(processes) < 4 and time.monotonic() < end:  # the server, two vCPUs, the ioctl thread
             time.sleep(0.01)
-            try:
-                processes = family(process.pid)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+            processes = family(process.pid)
         assert len(processes) == 4, processes
         time.sleep(delay)
         start = time.monotonic()
