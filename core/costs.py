@@ -45,6 +45,8 @@ COSTS: Final = layout(
         "get_word",
         "zap",
         "flush",
+        "live_fault",  # what the live engine need not spin for
+        "live_fast",
     ]
 )
 """Everything that takes time, in picoseconds. The profile's PARAMETERS tell the meanings."""
@@ -92,6 +94,8 @@ def costs_of(config: Config, profile: Profile) -> Record:
         "get_word": profile["ioctl.get_word_ns"],
         "zap": profile[f"ioctl.zap_{'tdp' if config.mmu == 'tdp' else 'rmap'}_ns"] * update,
         "flush": profile["ioctl.flush_ns"] + profile["ioctl.flush_vcpu_ns"] * vcpus,
+        "live_fault": profile["live.fault_ns"],
+        "live_fast": profile["live.fast_ns"],
     }
     return new_record(COSTS, {name: round(value * PICOSECONDS) for name, value in nanoseconds.items()})
 

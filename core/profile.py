@@ -66,6 +66,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "ioctl.flush_vcpu_ns": "the same, per vCPU",
     "ioctl.remote_scan": "growth of rmap and table scans when all metadata is remote",
     "ioctl.remote_update": "growth of the other ioctl work when all metadata is remote",
+    "live.fault_ns": "what the live engine does itself outside a fault's critical section: it spins so much less",
+    "live.fast_ns": "the same, of a whole fault that is fixed without the lock",
 }
 """Every parameter a profile must give, with its meaning."""
 

@@ -66,7 +66,7 @@ CONTENDED: Final = ("guest.read_ns", "guest.write_ns", "guest.huge_access_ns", "
 FITTED: Final = tuple(
     parameter
     for parameter in PARAMETERS
-    if not parameter.startswith("machine.") and parameter not in (*SPUN, *NEUTRAL, *BETWEEN_CPUS)
+    if not parameter.startswith(("machine.", "live.")) and parameter not in (*SPUN, *NEUTRAL, *BETWEEN_CPUS)
 )
 """What runs with one vCPU determine."""
 
@@ -85,12 +85,17 @@ VARIANTS: Final[tuple[Mapping[str, object], ...]] = (
 )
 """What is run with every MMU: together they do everything that costs something."""
 
-FAST: Final = "fault.fast_ns"
-UNKNOWN: Final = (*FITTED, FAST)
-"""What is solved for. A fast fault is spun for, but takes the live engine some time beside that, too."""
+OWN: Final[Mapping[str, str]] = {"live.fault_ns": "fault.outside_ns", "live.fast_ns": "fault.fast_ns"}
+"""What the live engine does itself, and the parameters whose place that takes where nothing is spun for."""
+
+SOLVED: Final = (*FITTED, *OWN)
+"""What the equations determine."""
+
+UNKNOWN: Final = (*FITTED, *OWN.values())
+"""The same, by the names under which the simulator knows it."""
 
 FEW_FAULTS: Final = 100
-"""A pass with fewer says nothing about what is inside the lock."""
+"""A pass with fewer says nothing about the lock."""
 
 ROUNDING: Final = 20e-6
 """Seconds that a phase may be off whatever its length: short phases count less."""
@@ -114,9 +119,8 @@ class HostFit:
     """A measured profile, and how far it is to be trusted."""
 
     profile: Profile
-    errors: Mapping[str, float]  # relative standard error of each parameter of FITTED
+    errors: Mapping[str, float]  # relative standard error of each parameter of SOLVED
     residuals: tuple[float, ...]  # of the phases, in percent
-    fast: float  # nanoseconds a fast fault takes beside what it spins for
     two_cpus: bool  # whether BETWEEN_CPUS were measured
     configs: int
 
@@ -149,18 +153,17 @@ def calibrate_host(base: Profile, memory: int, repeats: int) -> HostFit:
     equations = [_equations_of(config, runs[config]) for config in configs]
     factors = np.vstack([one.factors for one in equations])
     seconds = np.concatenate([one.seconds for one in equations])
-    believed = np.array([base[parameter] / 1000 for parameter in UNKNOWN])
+    believed = np.array([base[parameter] / 1000 for parameter in SOLVED])
     solution, errors = _solve(factors, seconds, believed)
-    values = dict(base.values) | dict.fromkeys(NEUTRAL, 0.0)
-    values |= dict(zip(FITTED, (float(microseconds) * 1000 for microseconds in solution), strict=False))
-    values |= host_size() | between
+    measured = {name: float(microseconds) * 1000 for name, microseconds in zip(SOLVED, solution, strict=True)}
+    values = dict(base.values) | dict.fromkeys(NEUTRAL, 0.0) | measured | host_size() | between
+    values |= {exit_ns: max(base[exit_ns], measured[own]) for own, exit_ns in OWN.items()}
     if two_cpus:  # the runs had one vCPU, which is that part of all
         for parameter in CONTENDED:
             values[parameter] /= 1 + values["guest.contention"] / values["machine.cores"]
-    fast = float(solution[UNKNOWN.index(FAST)]) * 1000
     residuals = tuple(100 * (factors @ solution / seconds - 1))
     profile = profile_of("host", values, "host")
-    return HostFit(profile, dict(zip(FITTED, errors, strict=False)), residuals, fast, two_cpus, len(configs))
+    return HostFit(profile, dict(zip(SOLVED, errors, strict=True)), residuals, two_cpus, len(configs))
 
 
 def host_size() -> dict[str, float]:
@@ -190,14 +193,14 @@ def _runs(configs: Sequence[Config], repeats: int) -> Mapping[Config, list[list[
 
 
 def _equations_of(config: Config, runs: Sequence[Sequence[Row]]) -> _Equations:
-    """Two equations for each pass (what it takes, what of it inside the lock), one for each ioctl."""
+    """Three equations for each pass that faults (what it takes, what of it inside the lock and for it), or else one."""
     units = [simulate(config, costs_of(config, _unit_profile(parameter))) for parameter in UNKNOWN]
     factors, seconds = [], []
     for place, row in enumerate(units[0]):
         is_pass = row["accesses"] > 0
         columns = ["seconds"]
         if is_pass and row["faults"] - row["faults_fast"] >= FEW_FAULTS:
-            columns.append("time_lock_hold_s")
+            columns += ["time_lock_hold_s", "time_lock_wait_s"]
         for column in columns:
             factors.append([unit[place][column] for unit in units])
             seconds.append(statistics.median(run[place][column] for run in runs))
@@ -239,21 +242,23 @@ def _contention(cpus: Sequence[int], memory: int, repeats: int) -> float:
     """guest.contention: a pass that has `slower` times its length when all other CPUs are busy, solved for the law.
 
     The law gives one vCPU its share of the growth, too. What shares a core (hyperthreads, which a VM may not show)
-    slows down most.
+    slows down most. Taken in turn, the runs alone and beside others meet the same disturbances.
     """
     config = make_config({"engine": "live", "vcpus": 1, "mem_per_vcpu": memory, "backing": "2M"})
-    alone = _pass_seconds(config, repeats)
-    with _busy(cpus[1:]):
-        beside = _pass_seconds(config, repeats)
+    alone_runs, beside_runs = [], []
+    for _ in range(repeats):
+        alone_runs.append(_pass_seconds(config))
+        with _busy(cpus[1:]):
+            beside_runs.append(_pass_seconds(config))
+    alone, beside = (math.fsum(map(min, zip(*runs, strict=True))) for runs in (alone_runs, beside_runs))
     cores: float = host_size()["machine.cores"]
     slower = min(max(1.0, beside / alone), 0.95 * cores) if cores > 1 else 1.0
     return (slower - 1) / (1 - slower / cores)
 
 
-def _pass_seconds(config: Config, repeats: int) -> float:
-    """The passes over mapped memory of one run, each the least of all runs."""
-    runs = [[row["seconds"] for row in measure(config) if row["phase"] == "dirty"] for _ in range(repeats)]
-    return math.fsum(map(min, zip(*runs, strict=True)))
+def _pass_seconds(config: Config) -> list[float]:
+    """How long the passes over mapped memory of one run take."""
+    return [row["seconds"] for row in measure(config) if row["phase"] == "dirty"]
 
 
 @contextmanager

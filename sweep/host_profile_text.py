@@ -12,7 +12,7 @@ from typing import Final
 
 from core.profile import PARAMETERS
 from core.sizes import format_size
-from sweep.host_calibration import BETWEEN_CPUS, FITTED, NEUTRAL, SPUN, HostFit
+from sweep.host_calibration import BETWEEN_CPUS, NEUTRAL, SOLVED, SPUN, HostFit
 
 WEAK: Final = 0.5
 """A relative standard error beyond which a value says little."""
@@ -47,7 +47,6 @@ def _lines(fit: HostFit, base: str, memory: int, repeats: int) -> Iterator[str]:
     yield "# [measured +-x%]: fitted to those times, with its relative standard error; (weak): they hardly tell."
     yield f"# [two CPUs]: measured with several processes. [spun]: taken from {base}, as"
     yield "# the live engine spins so long for what no process can do. [off]: a law that is not measured."
-    yield f"# Beside what it spins for, a fast fault takes the live engine {fit.fast:.0f} ns."
     for section, group in groupby(value_lines(fit, base), key=lambda line: line[0].split(".")[0]):
         yield ""
         yield f"[{section}]"
@@ -67,7 +66,7 @@ def cpu_model(info: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _evidence(fit: HostFit, base: str, parameter: str) -> str:
-    if parameter in FITTED:
+    if parameter in SOLVED:
         error = fit.errors[parameter]
         return "[measured] (weak)" if error > WEAK else f"[measured +-{100 * error:.0f}%]"
     if parameter in BETWEEN_CPUS:

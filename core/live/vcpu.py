@@ -103,8 +103,8 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, 
     count_fault(counters, entry & PRESENT, write)
     thread.vcpu.pml_fill = 0  # every exit empties the buffer
     if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
-        spin_for(pace.fault_fast)
         fix_fast(memory, machine, counters, space, page, level, entry, phase.logging)
+        spin_for(pace.fault_fast)
         end = read_cycles()
         thread.times.exit += end - start
         _record_stall(pace, thread, end - start)

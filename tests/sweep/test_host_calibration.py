@@ -18,7 +18,7 @@ from core.profile import PARAMETERS, load_profile
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.cli import exit_code
-from sweep.host_calibration import BETWEEN_CPUS, FITTED, NEUTRAL, SPUN
+from sweep.host_calibration import BETWEEN_CPUS, FITTED, NEUTRAL, OWN, SOLVED, SPUN
 from sweep.live_validation import LivePhase, live_text
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the live engine needs Linux")
@@ -62,7 +62,7 @@ def test_a_measured_profile_serves_the_simulator_and_the_live_engine(
 
 def test_every_parameter_has_one_origin() -> None:
     machine = [parameter for parameter in PARAMETERS if parameter.startswith("machine.")]
-    assert sorted([*machine, *SPUN, *NEUTRAL, *BETWEEN_CPUS, *FITTED]) == sorted(PARAMETERS)
+    assert sorted([*machine, *SPUN, *NEUTRAL, *BETWEEN_CPUS, *SOLVED]) == sorted(PARAMETERS)
 
 
 def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +70,7 @@ def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pyt
     known = dict(host_calibration._unit_profile(None).values)
     known |= {parameter: (BASE[parameter] or 100) * (0.5 + number % 4) for number, parameter in enumerate(FITTED)}
     known["lock.line_ns"] = known["lock.uncontended_ns"] / 2  # the only vCPU's
+    known |= {"fault.outside_ns": 60, "fault.fast_ns": 2 * BASE["fault.fast_ns"]}  # one below what is spun for
     profile = dataclasses.replace(BASE, name="known", values=known, digest="known")
 
     def simulated(config: Config) -> list[Row]:
@@ -86,6 +87,9 @@ def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pyt
     assert len(told) > len(FITTED) / 2
     for parameter in [*told, "ioctl.clear_word_ns"]:  # the base profile has 0 for that, which must not hold it there
         assert fit.profile[parameter] == pytest.approx(known[parameter], rel=0.1), parameter
+    for own, exit_ns in OWN.items():
+        assert fit.profile[own] == pytest.approx(known[exit_ns], rel=0.1)
+        assert fit.profile[exit_ns] == max(BASE[exit_ns], fit.profile[own])
 
 
 @pytest.mark.parametrize(
