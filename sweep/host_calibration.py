@@ -147,9 +147,9 @@ def calibrate_host(base: Profile, memory: int, repeats: int) -> HostFit:
     """Measure this host with so many bytes of guest memory and so many runs of each config."""
     configs = calibration_configs(memory)
     with own_cpus(len(usable_cpus())) as cpus:
-        runs = _runs(configs, repeats)
         two_cpus = len(cpus) > 1
-        between = _between_cpus(cpus, memory, repeats) if two_cpus else {}
+        between = _between_cpus(cpus, memory, repeats) if two_cpus else {}  # first: it fails on a busy machine
+        runs = _runs(configs, repeats)
     equations = [_equations_of(config, runs[config]) for config in configs]
     factors = np.vstack([one.factors for one in equations])
     seconds = np.concatenate([one.seconds for one in equations])

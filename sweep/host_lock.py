@@ -59,10 +59,10 @@ def measure_lock(repeats: int, rounds: int = ROUNDS) -> LockCosts:
     the lock take is subtracted. On a machine that does other things many turns are disturbed: the fastest fifth tells.
     """
     calibration = calibrate_cycles()
-    costs = LockCosts(0.0, 0.0)
+    turns: list[list[float]] = []
     for _ in range(ATTEMPTS):
-        turns = [[_turn_ns(_Turns(way, rounds, 2), calibration) for way in _WAYS] for _ in range(repeats)]
-        nothing, reads, writes = (sorted(way)[repeats // 5] for way in zip(*turns, strict=True))
+        turns += [[_turn_ns(_Turns(way, rounds, 2), calibration) for way in _WAYS] for _ in range(repeats)]
+        nothing, reads, writes = (sorted(way)[len(turns) // 5] for way in zip(*turns, strict=True))
         costs = LockCosts(line=(reads - nothing) / 2, hand_over=writes - nothing)
         if costs.line > 0 and costs.hand_over > 0:
             return costs

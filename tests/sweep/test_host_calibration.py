@@ -37,9 +37,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_measured_profile_serves_the_simulator_and_the_live_engine(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_calibration, "LOCK_REPEATS", 3)
-    assert exit_code(["calibrate", "--host", "--memory", "64MiB", "--repeats", "1"]) == 0
-    printed = capsys.readouterr().out
+    monkeypatch.setattr(host_calibration, "LOCK_REPEATS", 20)
+    code = exit_code(["calibrate", "--host", "--memory", "64MiB", "--repeats", "1"])
+    printed, complaint = capsys.readouterr()
+    if "while the machine is so busy" in complaint:
+        pytest.skip("this machine has no two idle CPUs to measure the lock between")
+    assert code == 0, complaint
     assert all(parameter in printed for parameter in PARAMETERS)
     assert "host.toml: written" in printed
     profile = load_profile("host.toml")
