@@ -11,6 +11,7 @@ from core.config import make_config
 from core.costs import COSTS, costs_of
 from core.errors import ProfileError
 from core.profile import PARAMETERS, built_in_profiles, load_profile, profile_of
+from core.sim.engine import simulate
 
 BUILT_IN = Path(core.profile.__file__).parent / "profiles" / "cascade-lake-2022.toml"
 VALUES = dict(load_profile("cascade-lake-2022").values)
@@ -76,6 +77,18 @@ def test_a_profile_with_a_mistake_names_file_and_parameter(change: dict[str, obj
 def test_an_unknown_profile_names_those_there_are() -> None:
     with pytest.raises(ProfileError, match=r"no profile 'skylake'; allowed: cascade-lake-2022"):
         load_profile("skylake")
+
+
+def test_a_clear_pays_for_the_words_that_have_a_page_in_them() -> None:
+    """Every hundredth page is written, so no word of 64 pages has two of them, and some have none."""
+    values = dict.fromkeys(PARAMETERS, 0.0) | {"machine.cores": 1.0, "machine.cpus": 1.0, "machine.node_gib": 1.0}
+    word_only = profile_of("word", values | {"ioctl.clear_word_ns": 1000.0}, "word")
+    config = make_config({"mem_per_vcpu": "8MiB", "write_percent": 1, "initially_all_set": False, "backing": "4K"})
+    clears = [row for row in simulate(config, costs_of(config, word_only)) if row["phase"] == "clear"]
+    assert len(clears) == config.iterations
+    for row in clears:
+        assert row["dirty_cleared"] == 21 < config.pages / 64
+        assert row["seconds"] == pytest.approx(21e-6)
 
 
 def test_costs_are_whole_picoseconds_that_grow_with_contention() -> None:

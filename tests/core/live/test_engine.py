@@ -104,13 +104,14 @@ def test_a_fault_spins_for_what_is_left_of_the_exit_beside_the_engines_own_work(
         values = dict(load_profile(Config().profile).values) | {"fault.outside_ns": 5000.0, "live.fault_ns": own_ns}
         path = tmp_path / f"{own_ns}.toml"
         path.write_text("".join(f"{parameter} = {value}\n" for parameter, value in values.items()))
-        populate = measure(live(mmu="legacy_tdp", backing="4K", profile=str(path)))[0]
-        assert populate["time_exit_s"] <= populate["seconds"]
-        return populate["time_exit_s"] / populate["faults"]
+        config = live(mmu="legacy_tdp", backing="4K", profile=str(path))
+        passes = [measure(config)[0] for _ in range(3)]
+        assert all(populate["time_exit_s"] <= populate["seconds"] for populate in passes)
+        return min(populate["time_exit_s"] / populate["faults"] for populate in passes)
 
     alone, less = exit_seconds(0), exit_seconds(4000)
     assert alone >= 5e-6 * 0.99
-    assert 1e-6 * 0.99 <= less < alone
+    assert 1e-6 * 0.99 <= less < alone / 2
 
 
 def test_real_memory_is_touched_where_asked(tmp_path: Path) -> None:
