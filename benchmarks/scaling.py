@@ -186,7 +186,7 @@ def _promised(idle: int) -> Table:
 
 
 def _promised_configs() -> Mapping[str, Sequence[Config]]:
-    from sweep.spec import load_spec
+    from sweep.spec.configs import load_spec
 
     lazy_1g: dict[str, object] = {**LAZY, "backing": "1G"}
     cover_letter = load_spec(COVER_LETTER).configs

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sweep.measurements import MeasurementError
-from sweep.values import field_value
+from sweep.spec.values import field_value
 
 NUMBERS: Final = {"v": "vcpus", "i": "iterations", "x": "slots", "r": "seed"}
 """Options with a number that is the field's value."""

@@ -21,7 +21,7 @@ from core.errors import ConfigError
 from sweep.errors import SpecError
 from sweep.measurements import MeasurementError
 from sweep.selftest_command import Command, read_command
-from sweep.values import field_value
+from sweep.spec.values import field_value
 
 PHASES: Final = {
     "Populate memory": "populate",

@@ -16,7 +16,7 @@ from core.config import FIELDS, config_text, make_config
 from core.identity import config_id
 from sweep.dataset import has_results, local_store, open_views
 from sweep.errors import QueryError, SpecError
-from sweep.spec import Spec, load_spec
+from sweep.spec.configs import Spec, load_spec
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -23,7 +23,7 @@ from core.rows import PHASE_COLUMNS
 from sweep.errors import QueryError
 from sweep.published import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
 from sweep.query import select
-from sweep.where import rows_matching, where_fields
+from sweep.spec.where import rows_matching, where_fields
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

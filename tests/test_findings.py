@@ -13,7 +13,7 @@ import pytest
 from core.config import Config
 from sweep.cli import exit_code
 from sweep.query import query
-from sweep.spec import load_spec
+from sweep.spec.configs import load_spec
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "findings.md").read_text()

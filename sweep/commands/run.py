@@ -16,7 +16,7 @@ from sweep.errors import StoreError
 if TYPE_CHECKING:
     from sweep.execute import Outcome, Progress, Report
     from sweep.plan import Plan
-    from sweep.spec import Spec
+    from sweep.spec.configs import Spec
     from sweep.store import Store
 
 CONFIGS_SHOWN: Final = 5
@@ -53,7 +53,7 @@ def run(
     """
     from cluster.session import check_address
     from sweep.plan import make_plan
-    from sweep.spec import load_spec
+    from sweep.spec.configs import load_spec
     from sweep.store import finished, open_store
 
     sweep = load_spec(spec, overrides or [])
@@ -85,7 +85,7 @@ def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, 
     from core.run import run_config
     from sweep.execute import Outcome, execute
     from sweep.progress import shown_progress
-    from sweep.spec import resolved_text
+    from sweep.spec.configs import resolved_text
     from sweep.store import clear_dataset, write_spec
 
     last: Progress | None = None

@@ -85,7 +85,7 @@ def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> Non
     """Run the spec on this host, and print what came of it beside the simulations."""
     from core.profile import load_profile
     from sweep.live_validation import compare, live_text
-    from sweep.spec import load_spec
+    from sweep.spec.configs import load_spec
 
     configs = load_spec(path).configs
     if profile is not None:

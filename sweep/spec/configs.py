@@ -15,11 +15,11 @@ from typing import Final
 from core.config import Config, config_record, field_text, make_config
 from core.errors import ConfigError, ProfileError
 from sweep.errors import SpecError, spec_place
-from sweep.grid import Point, grid_points, grid_size
-from sweep.sample import sample_points
-from sweep.spec_file import SpecFile, read_spec_file, spec_file_text, with_override
-from sweep.values import parse_override
-from sweep.where import rows_matching, where_fields
+from sweep.spec.file import SpecFile, read_spec_file, spec_file_text, with_override
+from sweep.spec.grid import Point, grid_points, grid_size
+from sweep.spec.sample import sample_points
+from sweep.spec.values import parse_override
+from sweep.spec.where import rows_matching, where_fields
 
 MAX_POINTS: Final = 1_000_000
 """A sweep beyond it is a mistake: at 10 ms each it would take three hours of engine time, and its plan gigabytes."""

@@ -7,9 +7,9 @@
     [[grid]]                                     # a full product of its lists; several grids may follow
     split = ["lazy", "eager"]
     vcpus = [2, 4, 8]
-    [sample]                                     # instead of grids: see sweep.sample
+    [sample]                                     # instead of grids: see sweep.spec.sample
 
-Values are checked here one by one; `sweep.spec` turns the tables into configs and judges those.
+Values are checked here one by one; `sweep.spec.configs` turns the tables into configs and judges those.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Final
 
 from core.config import field_text
 from sweep.errors import SpecError, spec_place
-from sweep.grid import Grid, shared_point, without_shared_points
-from sweep.sample import Range, Sample, read_sample
-from sweep.values import field_value, field_values, text_toml, value_toml
-from sweep.where import EXAMPLE, where_fields
+from sweep.spec.grid import Grid, shared_point, without_shared_points
+from sweep.spec.sample import Range, Sample, read_sample
+from sweep.spec.values import field_value, field_values, text_toml, value_toml
+from sweep.spec.where import EXAMPLE, where_fields
 
 TOP_KEYS: Final = ("name", "where", "fixed", "grid", "sample")
 

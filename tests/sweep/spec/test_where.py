@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import SpecError
-from sweep.where import rows_matching, where_fields
+from sweep.spec.where import rows_matching, where_fields
 
 VCPUS = [1, 2, 64, 96]
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from core.config import Config, field_text, make_config
 from sweep.errors import SpecError
-from sweep.grid import Grid, grid_points, shared_point, without_shared_points
-from sweep.spec import Spec, load_spec, resolved_text
-from sweep.values import parse_override
+from sweep.spec.configs import Spec, load_spec, resolved_text
+from sweep.spec.grid import Grid, grid_points, shared_point, without_shared_points
+from sweep.spec.values import parse_override
 
 GIB = 2**30
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import SpecError
-from sweep.sample import METHODS, Range, Sample, read_sample, sample_points
+from sweep.spec.sample import METHODS, Range, Sample, read_sample, sample_points
 
 GIB = 2**30
 

@@ -25,8 +25,8 @@ from typing import Any, Final, cast
 
 from core.config import BOUNDS, FIELDS
 from sweep.errors import SpecError, spec_place
-from sweep.grid import Point
-from sweep.values import field_value, field_values
+from sweep.spec.grid import Point
+from sweep.spec.values import field_value, field_values
 
 METHODS: Final = ("random", "sobol", "latin")
 SAMPLE_KEYS: Final = ("n", "method", "seed", "ranges")
