@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from core.config import LIVE_FIELDS
 from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, RUN_COLUMNS, Column
 from sweep.errors import QueryError
-from sweep.published import PUBLISHED_COLUMNS, published_measurements
+from sweep.published.timings import PUBLISHED_COLUMNS, published_measurements
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

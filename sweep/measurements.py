@@ -20,7 +20,7 @@ from core.config import FIELDS, Config, make_config, parse_field
 from core.errors import ConfigError
 from core.sizes import parse_size
 from sweep.errors import SweepError
-from sweep.published import PUBLISHED_COLUMNS, Measurement, published_measurements
+from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, published_measurements
 
 CSV_FIELDS: Final = ("mmu", "split", "vcpus", "backing", "write_percent", "initially_all_set")
 CSV_COLUMNS: Final = ("source", *CSV_FIELDS, "mem_per_vcpu_gib", "metric", "iteration", "seconds")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from core.config import CHOICES, FIELDS, LIVE_FIELDS
 from core.rows import PHASE_COLUMNS
 from sweep.errors import QueryError
-from sweep.published import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
+from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
 from sweep.query import select
 from sweep.spec.where import rows_matching, where_fields
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from core.config import FIELDS, field_text
 from sweep.errors import QueryError
-from sweep.published import PUBLISHED_COLUMNS
+from sweep.published.timings import PUBLISHED_COLUMNS
 from sweep.query import markdown_line
 from sweep.table_text import FORMATS, number_text, tables_text
 from sweep.tables import value_order

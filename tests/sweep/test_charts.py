@@ -19,7 +19,7 @@ from sweep.chart_panels import Mark, table_marks
 from sweep.charts import chart_metric, chart_tables, tables_chart
 from sweep.cli import exit_code
 from sweep.dataset import open_dataset
-from sweep.published import machine_key, published_measurements
+from sweep.published.timings import machine_key, published_measurements
 from sweep.tables import Table
 from tests.sweep.datasets import write_shard
 

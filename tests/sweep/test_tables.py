@@ -11,7 +11,7 @@ import pytest
 from core.config import Config, config_record, make_config
 from sweep.dataset import open_dataset
 from sweep.errors import QueryError, SpecError
-from sweep.published import machine_key, published_measurements
+from sweep.published.timings import machine_key, published_measurements
 from sweep.table_text import tables_text
 from sweep.tables import Table, accuracy, metric_tables, parse_metric, published_tables
 from tests.sweep.datasets import write_shard

@@ -1,6 +1,6 @@
 """The published measurements: timings of real hosts that predictions are put beside.
 
-The data is results/published/published.csv. sweep/published.csv links to it, so that the package finds it beside its
+The data is results/published/published.csv. sweep/published/published.csv links to it, so that the package finds it beside its
 code in a checkout and, as a copy that the build makes, in an installed wheel. Each timing becomes a `Measurement` in
 the words of core.config: sizes in bytes, `phase` for what was timed. `machine_key` answers which configs are the
 machine that a measurement was taken on.
@@ -81,7 +81,7 @@ def machine_key(record: Mapping[str, object]) -> MachineKey:
 @functools.cache
 def published_measurements() -> tuple[Measurement, ...]:
     """Every published timing, in the order of the publications."""
-    with (resources.files("sweep") / "published.csv").open(encoding="utf-8") as lines:
+    with (resources.files("sweep.published") / "published.csv").open(encoding="utf-8") as lines:
         return tuple(_measurement(line) for line in csv.DictReader(lines))
 
 
