@@ -70,7 +70,7 @@ def run(options: Options) -> list[Table]:
 
 
 def _questions(title: str, folder: str) -> Table:
-    from sweep.query import query
+    from sweep.dataset.query import query
 
     rows: list[tuple[Cell, ...]] = []
     for name, sql in QUESTIONS.items():
@@ -118,7 +118,7 @@ def _bare(folder: str, sql: str) -> Any:
 
 
 def _opened(folder: str) -> None:
-    from sweep.dataset import open_dataset
+    from sweep.dataset.views import open_dataset
 
     with open_dataset(folder):
         pass
@@ -126,7 +126,7 @@ def _opened(folder: str) -> None:
 
 def _table(folder: str) -> dict[object, float | None]:
     """The numbers of `splitsweep table`, by machine."""
-    from sweep.dataset import open_dataset
+    from sweep.dataset.views import open_dataset
     from sweep.tables import metric_tables, parse_metric
 
     with open_dataset(folder) as connection:
@@ -158,7 +158,7 @@ def _command(*words: str) -> None:
 
 def _write_dataset(folder: str) -> None:
     """All configs, FILES files of runs and of phases."""
-    from sweep.store import PHASES, RUNS, make_folders, open_store, write_table
+    from sweep.dataset.store import PHASES, RUNS, make_folders, open_store, write_table
 
     store = open_store(folder)
     make_folders(store)
@@ -180,7 +180,7 @@ def _phases(template: list[Row], configs: list[dict[str, object]], random: np.ra
     """The template's phases once for each config, their numbers varied."""
     import pyarrow as pa
 
-    from sweep.store import PHASES, SCHEMAS
+    from sweep.dataset.store import PHASES, SCHEMAS
 
     own = dict(_config_columns(template[0], configs, len(template)))
     arrays = []
@@ -202,7 +202,7 @@ def _runs(template: Row, configs: list[dict[str, object]], random: np.random.Gen
     """A run row for each config, as a worker writes it."""
     import pyarrow as pa
 
-    from sweep.store import RUNS, SCHEMAS
+    from sweep.dataset.store import RUNS, SCHEMAS
 
     own = dict(_config_columns(template, configs, 1))
     wall = random.uniform(0.002, 2, len(configs))

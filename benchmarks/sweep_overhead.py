@@ -208,9 +208,9 @@ def loop(load: Load) -> Times:
 
 def sweep(load: Load) -> Times:
     """`splitsweep run` without its command line: plan, execute, and a dataset on disk."""
+    from sweep.dataset.store import open_store
     from sweep.execute import Progress, execute
     from sweep.plan import make_plan
-    from sweep.store import open_store
 
     _use_cores(load.cores)
     configs = small_configs(load)

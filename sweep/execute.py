@@ -25,10 +25,10 @@ from cluster.fan_out import Done, Failed, Interrupted, fan_out
 from cluster.session import ClusterError, Session, check_address, open_session
 from core.rows import Row
 from core.run import run_config
+from sweep.dataset.store import Store, write_shard
+from sweep.dataset.upkeep import begin, finish, only_writer
 from sweep.errors import StoreError, SweepError
 from sweep.plan import Batch, Plan, split_batch
-from sweep.store import Store, write_shard
-from sweep.upkeep import begin, finish, only_writer
 from sweep.worker import Engine, Summary, new_row, run_batch, utc_now, warm_kernels
 
 Report = Callable[["Progress"], None]

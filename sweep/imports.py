@@ -27,7 +27,7 @@ from sweep.measurements import MeasurementError
 from sweep.selftest_text import TimedRun, Timing
 
 if TYPE_CHECKING:
-    from sweep.store import Store
+    from sweep.dataset.store import Store
 
 ENGINE: Final = "kvm"
 ENGINE_VERSION: Final = "dirty_log_perf_test"
@@ -135,8 +135,8 @@ def _text(value: object) -> str:
 
 def import_runs(store: Store, runs: Sequence[ConfiguredRun]) -> list[Imported]:
     """Add the runs that the dataset does not hold yet, in one shard, and tell what became of each."""
-    from sweep.store import write_shard
-    from sweep.upkeep import only_writer, repair
+    from sweep.dataset.store import write_shard
+    from sweep.dataset.upkeep import only_writer, repair
 
     with only_writer(store):
         repair(store)
@@ -170,8 +170,8 @@ def _hold(held: _Held, name: str, config: Config, timings: Iterable[Timing]) -> 
 
 def _held(store: Store) -> _Held:
     """The measurements that lie in the dataset."""
-    from sweep.dataset import has_results, open_dataset
-    from sweep.query import select
+    from sweep.dataset.query import select
+    from sweep.dataset.views import has_results, open_dataset
 
     held = _Held({}, {}, Counter())
     if not has_results(store):

@@ -17,8 +17,8 @@ from core.live.segment import check_host
 from core.rows import Row
 from core.run import run_config, warm_up
 from core.sim.engine import simulate
+from sweep.dataset.query import markdown_line
 from sweep.errors import SweepError
-from sweep.query import markdown_line
 
 SHORT: Final = 100e-6
 """Seconds below which a phase is mostly what the simulator does not know: first looks at cold memory, wake-ups."""

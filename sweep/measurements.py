@@ -182,8 +182,8 @@ def _seconds(text: str) -> float:
 
 def _read_dataset(location: str) -> Iterator[Measured]:
     """The phases that took any time: those measured on hosts, or in a dataset without such those of the one profile."""
-    from sweep.dataset import open_dataset
-    from sweep.query import select
+    from sweep.dataset.query import select
+    from sweep.dataset.views import open_dataset
 
     names = [name for name in FIELDS if name not in ("engine", "profile")]
     columns = ", ".join(("engine = 'kvm' AS measured", "engine", "profile", *names, "phase", "iteration", "seconds"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.config import FIELDS, config_text, make_config
 from core.identity import config_id
-from sweep.dataset import has_results, local_store, open_views
+from sweep.dataset.views import has_results, local_store, open_views
 from sweep.errors import QueryError, SpecError
 from sweep.spec.configs import Spec, load_spec
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from core.config import field_text
+from sweep.dataset.query import markdown_line
 from sweep.errors import QueryError
-from sweep.query import markdown_line
 from sweep.tables import NUMBER_KINDS, Cell, Metric, Table, accuracy
 
 FORMATS: Final = ("lkml", "markdown", "csv")

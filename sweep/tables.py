@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from core.config import CHOICES, FIELDS, LIVE_FIELDS
 from core.rows import PHASE_COLUMNS
+from sweep.dataset.query import select
 from sweep.errors import QueryError
 from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
-from sweep.query import select
 from sweep.spec.where import rows_matching, where_fields
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from core.config import FIELDS, field_text
+from sweep.dataset.query import markdown_line
 from sweep.errors import QueryError
 from sweep.published.timings import PUBLISHED_COLUMNS
-from sweep.query import markdown_line
 from sweep.table_text import FORMATS, number_text, tables_text
 from sweep.tables import value_order
 from sweep.validation import (

@@ -17,9 +17,9 @@ from core.identity import ENGINE_VERSION, config_id
 from core.kernel_cache import is_warm
 from core.rows import Row
 from core.run import run_config
+from sweep.dataset.store import Store, write_shard
 from sweep.errors import SweepError
 from sweep.plan import Batch, Task
-from sweep.store import Store, write_shard
 
 Engine = Callable[[Config], list[Row]]
 

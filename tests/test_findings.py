@@ -12,7 +12,7 @@ import pytest
 
 from core.config import Config
 from sweep.cli import exit_code
-from sweep.query import query
+from sweep.dataset.query import query
 from sweep.spec.configs import load_spec
 
 ROOT = Path(__file__).parents[1]

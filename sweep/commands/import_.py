@@ -31,10 +31,10 @@ def import_(
     Example:
       splitsweep import eager.txt lazy.txt mmu=tdp backing=1G --results results/measured
     """
+    from sweep.dataset.store import open_store
     from sweep.imports import configured_runs, import_runs
     from sweep.measurements import MeasurementError
     from sweep.selftest_text import is_field_word, read_field_word, read_selftest_text
-    from sweep.store import open_store
 
     files = [word for word in words if not is_field_word(word)]
     if not files:

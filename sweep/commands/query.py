@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from sweep.dataset.query import query as run_query
+from sweep.dataset.query import result_text, write_parquet
 from sweep.errors import QueryError
-from sweep.query import query as run_query
-from sweep.query import result_text, write_parquet
 
 
 def query(

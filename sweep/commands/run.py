@@ -14,10 +14,10 @@ import typer
 from sweep.errors import StoreError
 
 if TYPE_CHECKING:
+    from sweep.dataset.store import Store
     from sweep.execute import Outcome, Progress, Report
     from sweep.plan import Plan
     from sweep.spec.configs import Spec
-    from sweep.store import Store
 
 CONFIGS_SHOWN: Final = 5
 
@@ -52,9 +52,9 @@ def run(
       splitsweep run examples/cover_letter.toml vcpus=2,4 mmu=tdp --results results/small --dry-run
     """
     from cluster.session import check_address
+    from sweep.dataset.store import finished, open_store
     from sweep.plan import make_plan
     from sweep.spec.configs import load_spec
-    from sweep.store import finished, open_store
 
     sweep = load_spec(spec, overrides or [])
     check_address(address)
@@ -83,10 +83,10 @@ def run(
 def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, share_cpus: bool) -> Outcome:
     """Run the plan with its progress on stderr, and keep the spec with the results."""
     from core.run import run_config
+    from sweep.dataset.store import clear_dataset, write_spec
     from sweep.execute import Outcome, execute
     from sweep.progress import shown_progress
     from sweep.spec.configs import resolved_text
-    from sweep.store import clear_dataset, write_spec
 
     last: Progress | None = None
 
@@ -116,7 +116,7 @@ def _check_place(store: Store, fresh: bool) -> None:
     """Raise StoreError where a file that is not a dataset's would be replaced or deleted."""
     from pyarrow.fs import FileSelector
 
-    from sweep.store import PHASES, RUNS
+    from sweep.dataset.store import PHASES, RUNS
 
     selector = FileSelector(store.path, allow_not_found=True)
     names = {info.base_name for info in store.filesystem.get_file_info(selector)}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.dataset import open_dataset
+from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError
 from sweep.table_text import tables_text
 from sweep.tables import metric_tables, parse_metric, published_tables

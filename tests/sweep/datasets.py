@@ -1,4 +1,4 @@
-"""Datasets for tests: real shards, written by sweep.store, with numbers that a test can state."""
+"""Datasets for tests: real shards, written by sweep.dataset.store, with numbers that a test can state."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-import sweep.store
+import sweep.dataset.store
 from core.config import Config, config_record
 from core.identity import ENGINE_VERSION, config_id
 from core.rows import Row
-from sweep.store import make_folders, open_store
+from sweep.dataset.store import make_folders, open_store
 
 Numbers = Callable[[Config, str, int | None], dict[str, object]]
 """The numbers of a phase row: called with the config, the phase and the iteration."""
@@ -36,7 +36,7 @@ def write_shard(
     phases = [] if failed else [row for config in listed for row in phase_rows(config, numbers)]
     store = open_store(str(folder))
     make_folders(store)
-    sweep.store.write_shard(store, f"{batch:016x}", runs, phases)
+    sweep.dataset.store.write_shard(store, f"{batch:016x}", runs, phases)
 
 
 def run_row(config: Config, failed: bool, started_at: str) -> Row:

@@ -13,7 +13,7 @@ from core.config import Config, config_record, make_config
 from core.identity import config_id
 from core.live.errors import LiveError
 from core.rows import Row
-from sweep.store import Store
+from sweep.dataset.store import Store
 
 RAISES, KILLS, HOLDS = 1_000_001, 1_000_002, 1_000_003
 """Seeds: the engine raises; it kills its process; it never comes back."""

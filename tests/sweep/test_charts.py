@@ -18,7 +18,7 @@ from sweep.chart_axes import Axis, WordAxis, looks, x_axis, y_axis
 from sweep.chart_panels import Mark, table_marks
 from sweep.charts import chart_metric, chart_tables, tables_chart
 from sweep.cli import exit_code
-from sweep.dataset import open_dataset
+from sweep.dataset.views import open_dataset
 from sweep.published.timings import machine_key, published_measurements
 from sweep.tables import Table
 from tests.sweep.datasets import write_shard

@@ -15,10 +15,10 @@ from ray import cloudpickle
 
 from core.config import Config
 from core.identity import config_id
+from sweep.dataset.store import Store, finished, open_store
 from sweep.errors import StoreError, SweepError
 from sweep.execute import Outcome, Progress, execute
 from sweep.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan
-from sweep.store import Store, finished, open_store
 from tests.sweep import engines
 from tests.sweep.engines import HOLDS, KILLS, RAISES, live_configs, quick_engine, some_configs
 
@@ -157,7 +157,7 @@ from ray import cloudpickle
 from tests.sweep import engines
 from sweep.execute import execute
 from sweep.plan import make_plan
-from sweep.store import open_store
+from sweep.dataset.store import open_store
 
 cloudpickle.register_pickle_by_value(engines)
 configs = engines.some_configs(*range(1, 21), engines.HOLDS, mem_per_vcpu="64GiB")

@@ -15,9 +15,9 @@ from core.config import Config, config_text, make_config
 from core.errors import ConfigError
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS
 from sweep.cli import exit_code
+from sweep.dataset.query import query
 from sweep.imports import configured_runs
 from sweep.measurements import MeasurementError
-from sweep.query import query
 from sweep.selftest_command import read_command
 from sweep.selftest_text import SelftestText, Timing, read_selftest_text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.config import Config, config_record, make_config
-from sweep.dataset import open_dataset
+from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError, SpecError
 from sweep.published.timings import machine_key, published_measurements
 from sweep.table_text import tables_text

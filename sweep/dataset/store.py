@@ -11,7 +11,7 @@ The files are the protocol between workers, driver and readers; nothing else is 
 * A file appears whole or not at all: written under a hidden name (`.NAME.tmp`) and renamed, or put in one piece where
   the filesystem is an object store. Readers skip hidden names, as pandas, Spark and DuckDB's globs do.
 * A worker never changes a file of another batch. Whatever a kill leaves behind is put right by the driver, when the
-  next run starts: see sweep/upkeep.py.
+  next run starts: see sweep/dataset/upkeep.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Column, Row
-from sweep.arrow import spare_pandas
+from sweep.dataset.arrow import spare_pandas
 from sweep.errors import StoreError
 
 spare_pandas()

@@ -1,6 +1,6 @@
 """`splitsweep query`: one SELECT over a dataset's views, and its result as text or Parquet.
 
-The SQL comes from the command line and is run with nothing but the dataset in reach (see sweep.dataset). Only a single
+The SQL comes from the command line and is run with nothing but the dataset in reach (see sweep.dataset.views). Only a single
 SELECT is let through: everything else either changes something or would write files into the dataset.
 """
 
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from sweep.dataset import VIEWS, open_dataset
+from sweep.dataset.views import VIEWS, open_dataset
 from sweep.errors import QueryError
 
 if TYPE_CHECKING:

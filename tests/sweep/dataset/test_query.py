@@ -11,10 +11,10 @@ import pytest
 
 from core.config import LIVE_FIELDS, Config, make_config
 from core.rows import RUN_COLUMNS
-from sweep.dataset import open_dataset
+from sweep.dataset.query import query, result_text, select, write_parquet
+from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError, StoreError
 from sweep.published.timings import published_measurements
-from sweep.query import query, result_text, select, write_parquet
 from tests.sweep.datasets import forget_columns, one_second, write_shard
 
 

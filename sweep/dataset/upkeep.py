@@ -29,8 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweep.errors import StoreError
-from sweep.store import (
+from sweep.dataset.store import (
     MERGED_KEY,
     PHASES,
     RUNS,
@@ -44,6 +43,7 @@ from sweep.store import (
     temporary_files,
     write_table,
 )
+from sweep.errors import StoreError
 
 MERGE_FROM: Final = 32
 """Shards below this number are left as they are: DuckDB opens them in about 10 ms."""

@@ -11,13 +11,22 @@ import duckdb
 import pandas
 import pytest
 
+import sweep.dataset.store as store_module
 from core.config import LIVE_FIELDS, Config
 from core.identity import config_id
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Row
-from sweep import store as store_module
+from sweep.dataset.store import (
+    Store,
+    clear_dataset,
+    finished,
+    open_store,
+    read_spec,
+    shard_names,
+    write_shard,
+    write_spec,
+)
+from sweep.dataset.upkeep import MERGE_FROM, begin, finish, only_writer, repair
 from sweep.errors import StoreError
-from sweep.store import Store, clear_dataset, finished, open_store, read_spec, shard_names, write_shard, write_spec
-from sweep.upkeep import MERGE_FROM, begin, finish, only_writer, repair
 from tests.sweep.datasets import forget_columns
 from tests.sweep.engines import phase_rows, shards, some_configs
 
@@ -56,7 +65,7 @@ def test_both_tables_have_all_their_columns_in_order(store: Store) -> None:
 def test_shards_are_written_and_read_without_importing_pandas_which_is_there_all_the_same(store: Store) -> None:
     program = (
         "import sys\n"
-        "from sweep.store import finished, open_store, scan_runs, shard_names, write_shard\n"
+        "from sweep.dataset.store import finished, open_store, scan_runs, shard_names, write_shard\n"
         "store = open_store(sys.argv[1])\n"
         "write_shard(store, 'a' * 16, [{'config_id': 'x', 'status': 'ok'}], [{'config_id': 'x'}])\n"
         "print(finished(store), 'pandas' in sys.modules)\n"

@@ -24,7 +24,7 @@ from sweep.published.timings import PUBLISHED_COLUMNS, published_measurements
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from sweep.store import Store
+    from sweep.dataset.store import Store
 
 VIEWS: Final = ("runs", "phases", "failures", "published")
 
@@ -86,7 +86,7 @@ def open_views(store: Store) -> Iterator[DuckDBPyConnection]:
     """The same for a store on this machine, which may still be without results."""
     import duckdb
 
-    from sweep.store import PHASES, RUNS, shard_names
+    from sweep.dataset.store import PHASES, RUNS, shard_names
 
     names = shard_names(store)
     files = {table: [store.file(table, name) for name in names] for table in (RUNS, PHASES)}
@@ -103,7 +103,7 @@ def open_views(store: Store) -> Iterator[DuckDBPyConnection]:
 
 def has_results(store: Store) -> bool:
     """Whether any shard has been finished there."""
-    from sweep.store import shard_names
+    from sweep.dataset.store import shard_names
 
     return bool(shard_names(store))
 
@@ -113,7 +113,7 @@ def local_store(location: str) -> Iterator[Store]:
     """The dataset on this machine: itself, or a temporary copy of a remote one."""
     from pyarrow import fs
 
-    from sweep.store import open_store
+    from sweep.dataset.store import open_store
 
     store = open_store(location)
     if store.filesystem.get_file_info(store.path).type == fs.FileType.NotFound:
