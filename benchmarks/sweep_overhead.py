@@ -1,4 +1,4 @@
-"""What a sweep costs beyond its engine time: many small configs through `sweep.execute`, on real Ray.
+"""What a sweep costs beyond its engine time: many small configs through `sweep.running.execute`, on real Ray.
 
 Beside it, in turn and each in a process of its own: a plain loop over the same configs in one process a core, which is
 the least it could take; bare Ray tasks, one a config, which store nothing; and Ray Tune, one trial a config.
@@ -209,8 +209,8 @@ def loop(load: Load) -> Times:
 def sweep(load: Load) -> Times:
     """`splitsweep run` without its command line: plan, execute, and a dataset on disk."""
     from sweep.dataset.store import open_store
-    from sweep.execute import Progress, execute
-    from sweep.plan import make_plan
+    from sweep.running.execute import Progress, execute
+    from sweep.running.plan import make_plan
 
     _use_cores(load.cores)
     configs = small_configs(load)

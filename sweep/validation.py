@@ -27,8 +27,8 @@ from sweep.measurements import Measured, longest_configs
 from sweep.tables import TABLE_FIELDS, Cell, Metric, Table
 
 if TYPE_CHECKING:
-    from sweep.execute import Report
     from sweep.fit import HeldOut
+    from sweep.running.execute import Report
 
 ALONE_SECONDS: Final = 2.0
 """Less work than this is done in this process: starting another one takes as long."""
@@ -106,7 +106,7 @@ def run_all(
     configs: Sequence[Config], report: Report | None = None, processes: int | None = None
 ) -> dict[Config, PhaseTimes]:
     """Run the configs in as many processes as there are CPUs for us, or in this one if there is little to do."""
-    from sweep.execute import Progress
+    from sweep.running.execute import Progress
 
     costs = {config: estimated_seconds(config) for config in configs}
     all_costs = sum(costs.values())

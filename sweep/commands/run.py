@@ -15,8 +15,8 @@ from sweep.errors import StoreError
 
 if TYPE_CHECKING:
     from sweep.dataset.store import Store
-    from sweep.execute import Outcome, Progress, Report
-    from sweep.plan import Plan
+    from sweep.running.execute import Outcome, Progress, Report
+    from sweep.running.plan import Plan
     from sweep.spec.configs import Spec
 
 CONFIGS_SHOWN: Final = 5
@@ -53,7 +53,7 @@ def run(
     """
     from cluster.session import check_address
     from sweep.dataset.store import finished, open_store
-    from sweep.plan import make_plan
+    from sweep.running.plan import make_plan
     from sweep.spec.configs import load_spec
 
     sweep = load_spec(spec, overrides or [])
@@ -84,8 +84,8 @@ def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, 
     """Run the plan with its progress on stderr, and keep the spec with the results."""
     from core.run import run_config
     from sweep.dataset.store import clear_dataset, write_spec
-    from sweep.execute import Outcome, execute
-    from sweep.progress import shown_progress
+    from sweep.running.execute import Outcome, execute
+    from sweep.running.progress import shown_progress
     from sweep.spec.configs import resolved_text
 
     last: Progress | None = None
@@ -131,7 +131,7 @@ def _check_place(store: Store, fresh: bool) -> None:
 def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     """What would run, for a human who is about to start it."""
     from core.config import config_notes, config_text
-    from sweep.progress import duration_text
+    from sweep.running.progress import duration_text
 
     merged = f", {sweep.merged} points merged with an equal config" if sweep.merged else ""
     excluded = f", {sweep.excluded} points left out by where" if sweep.excluded else ""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.status import dataset_status, status_text
+from sweep.running.status import dataset_status, status_text
 
 
 def status(

@@ -56,7 +56,7 @@ def validate(
     """
     from core.profile import load_profile
     from sweep.measurements import published_as_measured, read_measurements
-    from sweep.progress import shown_progress
+    from sweep.running.progress import shown_progress
     from sweep.validation import configs_to_run, predictions, run_all, with_profile
     from sweep.validation_text import check_form, csv_header, csv_lines, validation_text
 

@@ -36,7 +36,7 @@ from sweep.validation_text import csv_header, csv_lines, summary_text, validatio
 
 if TYPE_CHECKING:
     from core.profile import Profile
-    from sweep.execute import Progress
+    from sweep.running.execute import Progress
 
 PROFILE = Config().profile
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from core.config import Config, make_config
 from core.identity import config_id
 from core.run import estimated_seconds
-from sweep.plan import BATCH_SECONDS, LAST_BATCH_SECONDS, LIVE_BATCH_CONFIGS, make_plan, split_batch
+from sweep.running.plan import BATCH_SECONDS, LAST_BATCH_SECONDS, LIVE_BATCH_CONFIGS, make_plan, split_batch
 from tests.sweep.engines import some_configs
 
 GRID = [

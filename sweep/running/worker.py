@@ -19,7 +19,7 @@ from core.rows import Row
 from core.run import run_config
 from sweep.dataset.store import Store, write_shard
 from sweep.errors import SweepError
-from sweep.plan import Batch, Task
+from sweep.running.plan import Batch, Task
 
 Engine = Callable[[Config], list[Row]]
 

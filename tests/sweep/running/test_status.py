@@ -11,7 +11,7 @@ import pytest
 from core.config import Config, make_config, parse_field
 from core.identity import ENGINE_VERSION
 from sweep.errors import QueryError
-from sweep.status import Status, dataset_status, status_text
+from sweep.running.status import Status, dataset_status, status_text
 from tests.sweep.datasets import write_shard
 
 SPEC = """

@@ -17,8 +17,8 @@ from core.config import Config
 from core.identity import config_id
 from sweep.dataset.store import Store, finished, open_store
 from sweep.errors import StoreError, SweepError
-from sweep.execute import Outcome, Progress, execute
-from sweep.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan
+from sweep.running.execute import Outcome, Progress, execute
+from sweep.running.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan
 from tests.sweep import engines
 from tests.sweep.engines import HOLDS, KILLS, RAISES, live_configs, quick_engine, some_configs
 
@@ -155,8 +155,8 @@ KILLED_DRIVER = """
 import sys
 from ray import cloudpickle
 from tests.sweep import engines
-from sweep.execute import execute
-from sweep.plan import make_plan
+from sweep.running.execute import execute
+from sweep.running.plan import make_plan
 from sweep.dataset.store import open_store
 
 cloudpickle.register_pickle_by_value(engines)

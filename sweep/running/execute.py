@@ -28,8 +28,8 @@ from core.run import run_config
 from sweep.dataset.store import Store, write_shard
 from sweep.dataset.upkeep import begin, finish, only_writer
 from sweep.errors import StoreError, SweepError
-from sweep.plan import Batch, Plan, split_batch
-from sweep.worker import Engine, Summary, new_row, run_batch, utc_now, warm_kernels
+from sweep.running.plan import Batch, Plan, split_batch
+from sweep.running.worker import Engine, Summary, new_row, run_batch, utc_now, warm_kernels
 
 Report = Callable[["Progress"], None]
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from sweep.execute import Progress, Report
+    from sweep.running.execute import Progress, Report
 
 LINE_SECONDS: Final = 10.0
 

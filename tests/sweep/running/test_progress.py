@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from sweep.execute import Progress
-from sweep.progress import duration_text, progress_text, shown_progress
+from sweep.running.execute import Progress
+from sweep.running.progress import duration_text, progress_text, shown_progress
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,1 @@
+"""Running a sweep: plan, workers, execution, progress, and how far it is."""
