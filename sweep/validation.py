@@ -24,7 +24,7 @@ from core.config import Config, config_text
 from core.run import estimated_seconds, run_config, warm_up
 from sweep.errors import QueryError
 from sweep.measurements import Measured, longest_configs
-from sweep.tables import TABLE_FIELDS, Cell, Metric, Table
+from sweep.showing.tables import TABLE_FIELDS, Cell, Metric, Table
 
 if TYPE_CHECKING:
     from sweep.fit import HeldOut

@@ -16,8 +16,8 @@ from core.config import FIELDS, field_text
 from sweep.dataset.query import markdown_line
 from sweep.errors import QueryError
 from sweep.published.timings import PUBLISHED_COLUMNS
-from sweep.table_text import FORMATS, number_text, tables_text
-from sweep.tables import value_order
+from sweep.showing.table_text import FORMATS, number_text, tables_text
+from sweep.showing.tables import value_order
 from sweep.validation import (
     Prediction,
     Summary,

@@ -8,7 +8,7 @@ import typer
 
 from core.config import make_config, parse_field
 from sweep.errors import SpecError
-from sweep.explain import WIDTH, explanation, print_explanation
+from sweep.showing.explain import WIDTH, explanation, print_explanation
 
 
 def explain(

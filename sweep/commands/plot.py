@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sweep.charts import chart_format, chart_metric, chart_tables, tables_chart, write_chart
 from sweep.dataset.views import open_dataset
+from sweep.showing.charts import chart_format, chart_metric, chart_tables, tables_chart, write_chart
 
 
 def plot(

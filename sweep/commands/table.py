@@ -8,8 +8,8 @@ import typer
 
 from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError
-from sweep.table_text import tables_text
-from sweep.tables import metric_tables, parse_metric, published_tables
+from sweep.showing.table_text import tables_text
+from sweep.showing.tables import metric_tables, parse_metric, published_tables
 
 
 def table(

@@ -19,7 +19,7 @@ from sweep.cli import exit_code
 from sweep.errors import QueryError
 from sweep.fit import HeldOut
 from sweep.measurements import Measured
-from sweep.table_text import INTERVAL_NOTE
+from sweep.showing.table_text import INTERVAL_NOTE
 from sweep.validation import (
     Prediction,
     configs_to_run,

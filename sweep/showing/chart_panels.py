@@ -1,6 +1,6 @@
 """One panel of a chart, in the layers that Vega-Lite stacks: interval, line, published values, points, errors.
 
-A Panel's marks are plain rows and its axes come ready from sweep.chart_axes, so that nothing is computed by the
+A Panel's marks are plain rows and its axes come ready from sweep.showing.chart_axes, so that nothing is computed by the
 drawing library: what is drawn is what a test finds in the rows.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from core.config import field_text
-from sweep.chart_axes import Axis, Look, WordAxis, is_number
-from sweep.tables import Table
+from sweep.showing.chart_axes import Axis, Look, WordAxis, is_number
+from sweep.showing.tables import Table
 
 if TYPE_CHECKING:
     import altair

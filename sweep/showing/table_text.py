@@ -15,7 +15,7 @@ from typing import Final
 from core.config import field_text
 from sweep.dataset.query import markdown_line
 from sweep.errors import QueryError
-from sweep.tables import NUMBER_KINDS, Cell, Metric, Table, accuracy
+from sweep.showing.tables import NUMBER_KINDS, Cell, Metric, Table, accuracy
 
 FORMATS: Final = ("lkml", "markdown", "csv")
 

@@ -1,6 +1,6 @@
 """`splitsweep plot`: the tables of a dataset as one chart, with a panel for each table.
 
-A chart draws the Tables of sweep.tables and asks the dataset nothing itself, so that tables and charts cannot disagree:
+A chart draws the Tables of sweep.showing.tables and asks the dataset nothing itself, so that tables and charts cannot disagree:
 the row field runs along the x axis, the column field is told by colour, and configs that differ in anything else get a
 panel of their own, under the heading that the table has. The small print below the title says what the marks mean and
 counts what is missing.
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sweep.chart_axes import WordAxis, error_axis, looks, x_axis, y_axis
-from sweep.chart_panels import Frame, panel
 from sweep.errors import QueryError
-from sweep.table_text import metric_title
-from sweep.tables import METRIC_COLUMNS, TABLE_FIELDS, Metric, Table, accuracy, metric_tables, parse_metric
+from sweep.showing.chart_axes import WordAxis, error_axis, looks, x_axis, y_axis
+from sweep.showing.chart_panels import Frame, panel
+from sweep.showing.table_text import metric_title
+from sweep.showing.tables import METRIC_COLUMNS, TABLE_FIELDS, Metric, Table, accuracy, metric_tables, parse_metric
 
 if TYPE_CHECKING:
     import altair

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeGuard
 
 from core.config import CHOICES, field_text
 from sweep.errors import QueryError
-from sweep.tables import NUMBER_KINDS, SPLIT_ORDER, Metric, Table, value_order
+from sweep.showing.tables import NUMBER_KINDS, SPLIT_ORDER, Metric, Table, value_order
 
 PALETTE: Final = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 SHAPES: Final = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right")

@@ -14,13 +14,13 @@ from xml.etree import ElementTree
 import pytest
 
 from core.config import Config, config_record, make_config
-from sweep.chart_axes import Axis, WordAxis, looks, x_axis, y_axis
-from sweep.chart_panels import Mark, table_marks
-from sweep.charts import chart_metric, chart_tables, tables_chart
 from sweep.cli import exit_code
 from sweep.dataset.views import open_dataset
 from sweep.published.timings import machine_key, published_measurements
-from sweep.tables import Table
+from sweep.showing.chart_axes import Axis, WordAxis, looks, x_axis, y_axis
+from sweep.showing.chart_panels import Mark, table_marks
+from sweep.showing.charts import chart_metric, chart_tables, tables_chart
+from sweep.showing.tables import Table
 from tests.sweep.datasets import write_shard
 
 PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in published_measurements()}

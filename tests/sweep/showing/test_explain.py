@@ -12,7 +12,7 @@ from core.errors import ConfigError
 from core.run import run_config
 from sweep.commands.explain import explain
 from sweep.errors import SpecError
-from sweep.explain import TIME_PARTS, WIDTH, closing_words, explanation, phase_words, print_explanation
+from sweep.showing.explain import TIME_PARTS, WIDTH, closing_words, explanation, phase_words, print_explanation
 
 SMALL = {"mem_per_vcpu": "64MiB", "backing": "2M", "iterations": 1, "initially_all_set": False}
 

@@ -12,8 +12,8 @@ from core.config import Config, config_record, make_config
 from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError, SpecError
 from sweep.published.timings import machine_key, published_measurements
-from sweep.table_text import tables_text
-from sweep.tables import Table, accuracy, metric_tables, parse_metric, published_tables
+from sweep.showing.table_text import tables_text
+from sweep.showing.tables import Table, accuracy, metric_tables, parse_metric, published_tables
 from tests.sweep.datasets import write_shard
 
 PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in published_measurements()}

@@ -1,0 +1,1 @@
+"""Showing results: tables, charts, and one config explained."""
