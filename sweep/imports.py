@@ -23,7 +23,7 @@ from core.errors import ConfigError
 from core.identity import identifying_record
 from core.rows import Row
 from core.sizes import format_size
-from sweep.measurements import MeasurementError
+from sweep.evidence.measurements import MeasurementError
 from sweep.selftest_text import TimedRun, Timing
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sweep.measurements import MeasurementError
+from sweep.evidence.measurements import MeasurementError
 from sweep.spec.values import field_value
 
 NUMBERS: Final = {"v": "vcpus", "i": "iterations", "x": "slots", "r": "seed"}

@@ -19,7 +19,7 @@ from typing import Final
 from core.config import FIELDS, parse_field
 from core.errors import ConfigError
 from sweep.errors import SpecError
-from sweep.measurements import MeasurementError
+from sweep.evidence.measurements import MeasurementError
 from sweep.selftest_command import Command, read_command
 from sweep.spec.values import field_value
 

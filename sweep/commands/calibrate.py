@@ -12,7 +12,7 @@ from sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from core.profile import Profile
-    from sweep.fit import Fit
+    from sweep.evidence.fit import Fit
 
 
 def calibrate(
@@ -69,9 +69,9 @@ def calibrate(
 def _fitted(data: str, base: Profile, output: Path) -> tuple[str, list[str]]:
     """The profile fitted to timings as a file's text, and what is said of it."""
     from core.run import warm_up
-    from sweep.fit import FITTED, fit_profile
-    from sweep.measurements import published_as_measured, read_measurements
-    from sweep.profile_text import profile_text
+    from sweep.evidence.fit import FITTED, fit_profile
+    from sweep.evidence.measurements import published_as_measured, read_measurements
+    from sweep.evidence.profile_text import profile_text
 
     measured = published_as_measured() if data == "published" else read_measurements(data)
     warm_up()
@@ -110,7 +110,7 @@ def _report(fit: Fit) -> list[str]:
     """The parameters with their errors, and how close the fit comes to the data."""
     from statistics import median, quantiles
 
-    from sweep.fit import FITTED
+    from sweep.evidence.fit import FITTED
 
     lines = [f"{'parameter':32s} {'value':>12s}  standard error"]
     for parameter in FITTED:

@@ -32,8 +32,8 @@ def import_(
       splitsweep import eager.txt lazy.txt mmu=tdp backing=1G --results results/measured
     """
     from sweep.dataset.store import open_store
+    from sweep.evidence.measurements import MeasurementError
     from sweep.imports import configured_runs, import_runs
-    from sweep.measurements import MeasurementError
     from sweep.selftest_text import is_field_word, read_field_word, read_selftest_text
 
     files = [word for word in words if not is_field_word(word)]
@@ -58,7 +58,7 @@ def _shown_name(file: str) -> str:
 
 def _lines(file: str) -> list[str]:
     """The lines of a file or of stdin; MeasurementError if it cannot be read or is no text."""
-    from sweep.measurements import MeasurementError
+    from sweep.evidence.measurements import MeasurementError
 
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()

@@ -14,7 +14,7 @@ from sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from core.profile import Profile
-    from sweep.measurements import Measured
+    from sweep.evidence.measurements import Measured
 
 DEFAULT_PROFILE: Final = Config().profile
 
@@ -55,10 +55,10 @@ def validate(
       splitsweep validate --live examples/live.toml --profile host.toml
     """
     from core.profile import load_profile
-    from sweep.measurements import published_as_measured, read_measurements
+    from sweep.evidence.measurements import published_as_measured, read_measurements
+    from sweep.evidence.validation import configs_to_run, predictions, run_all, with_profile
+    from sweep.evidence.validation_text import check_form, csv_header, csv_lines, validation_text
     from sweep.running.progress import shown_progress
-    from sweep.validation import configs_to_run, predictions, run_all, with_profile
-    from sweep.validation_text import check_form, csv_header, csv_lines, validation_text
 
     check_form(form)
     if live is not None:
@@ -96,7 +96,7 @@ def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> Non
 
 def _print_cross_validation(timings: Sequence[Measured], base: Profile, form: str) -> None:
     """How well fits to some of the timings predict the others: without each table, then without each vCPU count."""
-    from sweep.validation import table_group, vcpu_group
+    from sweep.evidence.validation import table_group, vcpu_group
 
     _print_held_out("table", timings, base, table_group, form)
     by_vcpus = sorted(timings, key=lambda timing: timing.config.vcpus)
@@ -107,9 +107,9 @@ def _print_held_out(
     what: str, timings: Sequence[Measured], base: Profile, group_of: Callable[[Measured], str], form: str
 ) -> None:
     """Leave out one group of timings at a time; groups are printed in the order of `timings`."""
-    from sweep.fit import cross_validate
-    from sweep.validation import held_out
-    from sweep.validation_text import csv_lines, summary_text
+    from sweep.evidence.fit import cross_validate
+    from sweep.evidence.validation import held_out
+    from sweep.evidence.validation_text import csv_lines, summary_text
 
     groups = list(dict.fromkeys(map(group_of, timings)))
     if len(groups) == 1:

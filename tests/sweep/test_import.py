@@ -16,8 +16,8 @@ from core.errors import ConfigError
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS
 from sweep.cli import exit_code
 from sweep.dataset.query import query
+from sweep.evidence.measurements import MeasurementError
 from sweep.imports import configured_runs
-from sweep.measurements import MeasurementError
 from sweep.selftest_command import read_command
 from sweep.selftest_text import SelftestText, Timing, read_selftest_text
 

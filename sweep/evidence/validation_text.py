@@ -15,10 +15,7 @@ from typing import Final
 from core.config import FIELDS, field_text
 from sweep.dataset.query import markdown_line
 from sweep.errors import QueryError
-from sweep.published.timings import PUBLISHED_COLUMNS
-from sweep.showing.table_text import FORMATS, number_text, tables_text
-from sweep.showing.tables import value_order
-from sweep.validation import (
+from sweep.evidence.validation import (
     Prediction,
     Summary,
     ValidationTable,
@@ -27,6 +24,9 @@ from sweep.validation import (
     validation_tables,
     varying_fields,
 )
+from sweep.published.timings import PUBLISHED_COLUMNS
+from sweep.showing.table_text import FORMATS, number_text, tables_text
+from sweep.showing.tables import value_order
 
 SUMMARY_TITLES: Final = ("values", "median error", "90th percentile", "worst", "inside 90% interval")
 

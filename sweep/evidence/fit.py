@@ -23,8 +23,8 @@ from core.interval import interval
 from core.profile import Profile, Uncertainty, profile_of
 from core.rows import Row
 from core.sim.engine import simulate
-from sweep.measurements import Measured, longest_configs
-from sweep.prediction import Known, cases_of, predict
+from sweep.evidence.measurements import Measured, longest_configs
+from sweep.evidence.prediction import Known, cases_of, predict
 
 Matrix = npt.NDArray[np.float64]
 

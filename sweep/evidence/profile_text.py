@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.profile import PARAMETERS
 
 if TYPE_CHECKING:
-    from sweep.fit import Fit
+    from sweep.evidence.fit import Fit
 
 
 def profile_text(fit: Fit, heading: str) -> str:

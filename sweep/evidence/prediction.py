@@ -20,7 +20,7 @@ from core.costs import costs_of
 from core.profile import Profile
 from core.records import Record
 from core.sim.engine import simulate
-from sweep.measurements import Measured, longest_configs
+from sweep.evidence.measurements import Measured, longest_configs
 
 SMALL_MEMORY: Final = 4 * 2**20
 """Bytes per vCPU that are simulated: two 2M pages, 1,024 faults of each vCPU in a lazy pass."""

@@ -10,7 +10,7 @@ import pytest
 from core.config import Config, make_config
 from sweep.cli import exit_code
 from sweep.errors import QueryError, SweepError
-from sweep.measurements import Measured, MeasurementError, published_as_measured, read_measurements
+from sweep.evidence.measurements import Measured, MeasurementError, published_as_measured, read_measurements
 from tests.sweep.datasets import write_shard
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ from core.config import Config, make_config
 from core.costs import costs_of
 from core.profile import Profile, load_profile, profile_of
 from core.sim.engine import simulate
-from sweep.fit import FITTED, Fit, fit_profile
-from sweep.measurements import Measured, published_as_measured
-from sweep.prediction import cases_of, predict
-from sweep.profile_text import profile_text
+from sweep.evidence.fit import FITTED, Fit, fit_profile
+from sweep.evidence.measurements import Measured, published_as_measured
+from sweep.evidence.prediction import cases_of, predict
+from sweep.evidence.profile_text import profile_text
 
 DEFAULT = load_profile("cascade-lake-2022")
 

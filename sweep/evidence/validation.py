@@ -1,6 +1,6 @@
 """How far predictions are from measured timings: every timing beside what the engine says, and how good that is.
 
-The numbers come straight from full-size runs, unlike those of sweep.prediction, which a fit needs by the thousand: a
+The numbers come straight from full-size runs, unlike those of sweep.evidence.prediction, which a fit needs by the thousand: a
 profile that was fitted to small memories is judged here by the memory that was measured. Every config runs once for
 all timings that were taken of it, in parallel processes; Ray is not needed for a minute of work.
 
@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from core.config import Config, config_text
 from core.run import estimated_seconds, run_config, warm_up
 from sweep.errors import QueryError
-from sweep.measurements import Measured, longest_configs
+from sweep.evidence.measurements import Measured, longest_configs
 from sweep.showing.tables import TABLE_FIELDS, Cell, Metric, Table
 
 if TYPE_CHECKING:
-    from sweep.fit import HeldOut
+    from sweep.evidence.fit import HeldOut
     from sweep.running.execute import Report
 
 ALONE_SECONDS: Final = 2.0

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import core.profile
-import sweep.fit
-import sweep.measurements
+import sweep.evidence.fit
+import sweep.evidence.measurements
 from core.config import Config, make_config
 from core.run import run_config
 from sweep.cli import exit_code
 from sweep.errors import QueryError
-from sweep.fit import HeldOut
-from sweep.measurements import Measured
-from sweep.showing.table_text import INTERVAL_NOTE
-from sweep.validation import (
+from sweep.evidence.fit import HeldOut
+from sweep.evidence.measurements import Measured
+from sweep.evidence.validation import (
     Prediction,
     configs_to_run,
     held_out,
@@ -32,7 +31,8 @@ from sweep.validation import (
     vcpu_group,
     with_profile,
 )
-from sweep.validation_text import csv_header, csv_lines, summary_text, validation_text
+from sweep.evidence.validation_text import csv_header, csv_lines, summary_text, validation_text
+from sweep.showing.table_text import INTERVAL_NOTE
 
 if TYPE_CHECKING:
     from core.profile import Profile
@@ -276,7 +276,7 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> list[HeldOut]:
         return [HeldOut(one, group_of(one), 1.1 * one.seconds, one.seconds, 1.2 * one.seconds) for one in timings]
 
-    monkeypatch.setattr(sweep.fit, "cross_validate", cross_validate)
+    monkeypatch.setattr(sweep.evidence.fit, "cross_validate", cross_validate)
 
 
 @pytest.mark.usefixtures("own_data")
@@ -307,7 +307,7 @@ def test_the_csv_of_the_command_holds_the_held_out_values_too(capsys: pytest.Cap
 def test_a_cross_validation_needs_something_to_leave_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sweep.measurements, "read_measurements", lambda location: [timing()])
+    monkeypatch.setattr(sweep.evidence.measurements, "read_measurements", lambda location: [timing()])
     assert exit_code(["validate", "--against", "mine.csv", "--cross-validate"]) == 0
     printed = capsys.readouterr()
     assert "Cross-validation" not in printed.out

@@ -1,0 +1,1 @@
+"""Evidence: measured timings, profiles fitted to them, and predictions held against them."""
