@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sweep.imports import Imported
+    from sweep.evidence.selftest.imports import Imported
 
 
 def import_(
@@ -33,8 +33,8 @@ def import_(
     """
     from sweep.dataset.store import open_store
     from sweep.evidence.measurements import MeasurementError
-    from sweep.imports import configured_runs, import_runs
-    from sweep.selftest_text import is_field_word, read_field_word, read_selftest_text
+    from sweep.evidence.selftest.imports import configured_runs, import_runs
+    from sweep.evidence.selftest.text import is_field_word, read_field_word, read_selftest_text
 
     files = [word for word in words if not is_field_word(word)]
     if not files:

@@ -20,7 +20,7 @@ from core.config import FIELDS, parse_field
 from core.errors import ConfigError
 from sweep.errors import SpecError
 from sweep.evidence.measurements import MeasurementError
-from sweep.selftest_command import Command, read_command
+from sweep.evidence.selftest.command import Command, read_command
 from sweep.spec.values import field_value
 
 PHASES: Final = {

@@ -24,7 +24,7 @@ from core.identity import identifying_record
 from core.rows import Row
 from core.sizes import format_size
 from sweep.evidence.measurements import MeasurementError
-from sweep.selftest_text import TimedRun, Timing
+from sweep.evidence.selftest.text import TimedRun, Timing
 
 if TYPE_CHECKING:
     from sweep.dataset.store import Store

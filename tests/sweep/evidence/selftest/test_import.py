@@ -17,9 +17,9 @@ from core.rows import PHASE_COLUMNS, RUN_COLUMNS
 from sweep.cli import exit_code
 from sweep.dataset.query import query
 from sweep.evidence.measurements import MeasurementError
-from sweep.imports import configured_runs
-from sweep.selftest_command import read_command
-from sweep.selftest_text import SelftestText, Timing, read_selftest_text
+from sweep.evidence.selftest.command import read_command
+from sweep.evidence.selftest.imports import configured_runs
+from sweep.evidence.selftest.text import SelftestText, Timing, read_selftest_text
 
 DATA = Path(__file__).parents[1] / "data"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "measuring.md"
