@@ -91,8 +91,8 @@ def _measured_host(base: Profile, memory: str, repeats: int) -> tuple[str, list[
     assert isinstance(size, int)
     try:
         check_host()
-        from sweep.host_calibration import calibrate_host
-        from sweep.host_profile_text import host_profile_text, residual_text, value_lines
+        from sweep.evidence.host.calibration import calibrate_host
+        from sweep.evidence.host.profile_text import host_profile_text, residual_text, value_lines
 
         print("measuring this host; leave it alone meanwhile ...", file=sys.stderr)
         warm_up()

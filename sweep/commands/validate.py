@@ -84,7 +84,7 @@ def validate(
 def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> None:
     """Run the spec on this host, and print what came of it beside the simulations."""
     from core.profile import load_profile
-    from sweep.live_validation import compare, live_text
+    from sweep.evidence.host.live_validation import compare, live_text
     from sweep.spec.configs import load_spec
 
     configs = load_spec(path).configs

@@ -12,7 +12,7 @@ from typing import Final
 
 from core.profile import PARAMETERS
 from core.sizes import format_size
-from sweep.host_calibration import BETWEEN_CPUS, NEUTRAL, SOLVED, SPUN, HostFit
+from sweep.evidence.host.calibration import BETWEEN_CPUS, NEUTRAL, SOLVED, SPUN, HostFit
 
 WEAK: Final = 0.5
 """A relative standard error beyond which a value says little."""

@@ -34,7 +34,7 @@ from core.live.engine import measure
 from core.profile import PARAMETERS, Profile, profile_of
 from core.rows import Row
 from core.sim.engine import simulate
-from sweep.host_lock import measure_lock
+from sweep.evidence.host.lock import measure_lock
 
 Matrix = npt.NDArray[np.float64]
 

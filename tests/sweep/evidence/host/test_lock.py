@@ -7,7 +7,7 @@ from itertools import cycle
 
 import pytest
 
-import sweep.host_lock as host_lock
+import sweep.evidence.host.lock as host_lock
 from core.live.errors import LiveError
 
 

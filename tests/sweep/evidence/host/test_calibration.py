@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import sweep.host_calibration as host_calibration
-import sweep.live_validation as live_validation
+import sweep.evidence.host.calibration as host_calibration
+import sweep.evidence.host.live_validation as live_validation
 from core.config import Config, make_config
 from core.costs import costs_of
 from core.live.errors import LiveError
@@ -18,8 +18,8 @@ from core.profile import PARAMETERS, load_profile
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.cli import exit_code
-from sweep.host_calibration import BETWEEN_CPUS, FITTED, NEUTRAL, OWN, SOLVED, SPUN
-from sweep.live_validation import LivePhase, live_text
+from sweep.evidence.host.calibration import BETWEEN_CPUS, FITTED, NEUTRAL, OWN, SOLVED, SPUN
+from sweep.evidence.host.live_validation import LivePhase, live_text
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the live engine needs Linux")
 

@@ -1,0 +1,1 @@
+"""This host as evidence: its costs measured with the live engine, and live times beside simulated ones."""
