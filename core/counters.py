@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.records import Record, clear_record, layout
+from core.compiled.records import Record, clear_record, layout
 from core.rows import Row
 
 COUNTED: Final = (

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.compiled.records import Integers, Record
 from core.config import Config, config_record
 from core.counters import count_columns
 from core.identity import config_id
-from core.records import Integers, Record
 from core.rows import Row
 from core.stalls import bucket_value
 

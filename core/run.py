@@ -38,7 +38,7 @@ def _measured(config: Config, share_cpus: bool) -> list[Row]:
 
 def warm_up() -> None:
     """Compile and store the simulator's kernels, once per machine and version, so that many processes can load them."""
-    from core.kernel_cache import is_warm, mark_warm
+    from core.compiled.cache import is_warm, mark_warm
 
     if not is_warm():
         run_config(make_config({"mem_per_vcpu": "2MiB"}))

@@ -5,8 +5,8 @@ A stall of x picoseconds falls into a bucket by its leading six bits: exact belo
 
 from __future__ import annotations
 
-from core.atomics import highest_one
-from core.kernel import inlined
+from core.compiled.atomics import highest_one
+from core.compiled.kernel import inlined
 
 _LEADING = 5
 BUCKETS = (64 - _LEADING) << _LEADING

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from core.compiled.records import Record, layout, new_record
 from core.config import Config
-from core.records import Record, layout, new_record
 
 # What the ioctl thread does in a phase.
 NOTHING, ENABLE, GET, CLEAR, DISABLE = range(5)

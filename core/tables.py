@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from core.compiled.records import Record, layout, new_record
 from core.config import Config
-from core.records import Record, layout, new_record
 from core.sizes import LEVELS, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
 
 Bytes = npt.NDArray[np.uint8]

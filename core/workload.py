@@ -6,7 +6,7 @@ stride over the pages, or one draw of the selftest's generator per visit, whose 
 
 from __future__ import annotations
 
-from core.kernel import inlined, kernel
+from core.compiled.kernel import inlined, kernel
 
 MODULUS = 2**31 - 1
 MULTIPLIER = 48271

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.atomics import compare_and_swap, exchange, fetch_add, load_acquire
-from core.kernel import kernel
+from core.compiled.atomics import compare_and_swap, exchange, fetch_add, load_acquire
+from core.compiled.kernel import kernel
+from core.compiled.records import Integers
 from core.live.instructions import pause, wake
 from core.live.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, sleep
-from core.records import Integers
 
 _ARRIVED: Final = 0
 _ROUND: Final = 1 * LINE

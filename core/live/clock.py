@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.kernel import kernel
+from core.compiled.kernel import kernel
 from core.live.instructions import read_cycles, read_nanoseconds
 
 _CALIBRATION_SECONDS: Final = 0.02

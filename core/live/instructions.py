@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from core.atomics import address_of
+from core.compiled.atomics import address_of
 
 _X86: Final = ("x86_64", "amd64")
 _ARM: Final = ("aarch64", "arm64")

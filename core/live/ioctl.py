@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.kernel import kernel
+from core.compiled.kernel import kernel
 from core.live.clock import spin_for
 from core.live.instructions import read_cycles, read_nanoseconds
 from core.live.lock import is_contended, read_lock, read_unlock, write_lock, write_unlock

@@ -28,11 +28,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.atomics import compare_and_swap, exchange, fetch_add, fetch_and_not, load_acquire, store_release
-from core.kernel import inlined, kernel
+from core.compiled.atomics import compare_and_swap, exchange, fetch_add, fetch_and_not, load_acquire, store_release
+from core.compiled.kernel import inlined, kernel
+from core.compiled.records import Integers
 from core.live.instructions import park, pause, wake, yield_cpu
 from core.live.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, nap, sleep, spin
-from core.records import Integers
 
 _STATE: Final = 0
 _TAIL: Final = 1 * LINE

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from core.compiled.records import Integers, Record, clear_record, layout, new_record
 from core.config import Config, make_config
 from core.costs import COSTS
 from core.counters import COUNTERS, start_phase
@@ -23,7 +24,6 @@ from core.live.lock import lock_words, prepare_lock
 from core.live.segment import PAGE, Field, Segment, new_segment
 from core.live.vcpu import WORDS_PER_PAGE, run_pass
 from core.live.waiting import ABORTED, spins_for
-from core.records import Integers, Record, clear_record, layout, new_record
 from core.sim.state import IOCTL, TIMES, VCPU
 from core.sim.units import new_units
 from core.stalls import BUCKETS

@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from core.compiled.records import Integers
 from core.live.errors import LiveError
 from core.live.waiting import ABORT_WORDS, prepare_abort
-from core.records import Integers
 
 CACHE_LINE: Final = 64
 PAGE: Final = mmap.PAGESIZE

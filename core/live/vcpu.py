@@ -6,8 +6,8 @@ race for an entry tries its access again, as KVM lets the guest do.
 
 from __future__ import annotations
 
-from core.atomics import load_acquire, store_release
-from core.kernel import inlined, kernel
+from core.compiled.atomics import load_acquire, store_release
+from core.compiled.kernel import inlined, kernel
 from core.live.clock import spin_for
 from core.live.instructions import read_cycles, read_nanoseconds
 from core.live.lock import read_lock, read_unlock, write_lock, write_unlock

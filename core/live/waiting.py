@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.atomics import address_of, load_acquire
-from core.kernel import inlined
+from core.compiled.atomics import address_of, load_acquire
+from core.compiled.kernel import inlined
+from core.compiled.records import Integers
 from core.live.instructions import park, pause
-from core.records import Integers
 
 LINE: Final = 8
 """64-bit words of a cache line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.kernel import inlined
+from core.compiled.kernel import inlined
 from core.mmu.change import set_bits
 from core.mmu.dirty_log import ONE
 from core.workload import is_written_by_stride, next_draw

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.kernel import inlined, kernel
+from core.compiled.kernel import inlined, kernel
 from core.tables import WORDS_PER_BLOCK
 
 

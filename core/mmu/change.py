@@ -10,8 +10,8 @@ from typing import Any
 
 from numba.extending import overload
 
-from core.atomics import compare_and_swap, fetch_and_not, fetch_or, load_acquire, store_release
-from core.kernel import inlined
+from core.compiled.atomics import compare_and_swap, fetch_and_not, fetch_or, load_acquire, store_release
+from core.compiled.kernel import inlined
 from core.live.instructions import pause
 from core.spte import FROZEN
 from core.tables import SharedMemory

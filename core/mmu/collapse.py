@@ -6,7 +6,7 @@ the bits of the first leaf below it. The rmap MMUs drop the small leaves and lea
 
 from __future__ import annotations
 
-from core.kernel import kernel
+from core.compiled.kernel import kernel
 from core.mmu.change import swap_entry
 from core.mmu.walk import entry_index, first_page, leaf_level
 from core.mmu.zap import zap_leaf, zap_table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.atomics import count_ones
-from core.kernel import inlined, kernel
+from core.compiled.atomics import count_ones
+from core.compiled.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, own, share
 from core.mmu.change import set_bits
 from core.tables import WORDS_PER_BLOCK

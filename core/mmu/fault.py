@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.kernel import inlined, kernel
+from core.compiled.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, own
 from core.mmu.change import entry_at, swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty

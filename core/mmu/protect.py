@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.atomics import highest_one, lowest_one
-from core.kernel import kernel
+from core.compiled.atomics import highest_one, lowest_one
+from core.compiled.kernel import kernel
 from core.mmu.change import clear_bits, swap_entry
 from core.mmu.dirty_log import ALL_ONES, ONE, word_index
 from core.mmu.split import split_down_to

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.kernel import kernel
+from core.compiled.kernel import kernel
 from core.mmu.block import block_of, own, share
 from core.mmu.change import entry_at, link_entry, swap_entry
 from core.mmu.walk import entry_index, first_page

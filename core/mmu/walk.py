@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.kernel import inlined
+from core.compiled.kernel import inlined
 from core.mmu.block import block_of, chunk_of, own
 from core.mmu.change import entry_at, swap_entry
 from core.spte import LEAF, PRESENT, TABLE

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from core.kernel import inlined
-from core.records import Integers, layout
+from core.compiled.kernel import inlined
+from core.compiled.records import Integers, layout
 
 NEVER = 2**62
 

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from core.kernel import kernel
-from core.records import Record, layout, new_record
+from core.compiled.kernel import kernel
+from core.compiled.records import Record, layout, new_record
 from core.sim.repetition import (
     Counted,
     count_again,

@@ -6,7 +6,7 @@ the next event of anybody.
 
 from __future__ import annotations
 
-from core.kernel import inlined
+from core.compiled.kernel import inlined
 from core.mmu.access import is_first_space, next_access
 from core.mmu.block import chunk_of, own
 from core.mmu.change import swap_entry

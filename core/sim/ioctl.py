@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.atomics import count_ones
-from core.kernel import kernel
+from core.compiled.atomics import count_ones
+from core.compiled.kernel import kernel
 from core.mmu.block import chunk_of, own
 from core.mmu.collapse import collapse_table, zap_small_leaves
 from core.mmu.dirty_log import count_reported, set_all_dirty

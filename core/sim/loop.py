@@ -8,7 +8,7 @@ events of their own, so that everybody sees every change at its time.
 
 from __future__ import annotations
 
-from core.kernel import inlined, kernel
+from core.compiled.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.mmu.walk import leaf_level
 from core.sim.event_queue import NEVER, next_time, put, take

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.compiled.kernel import inlined, kernel
+from core.compiled.records import Integers, words_of
 from core.counters import COUNTERS
-from core.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, hold, is_like, release, share
 from core.mmu.walk import entry_index
-from core.records import Integers, words_of
 from core.sim.state import TIMES
 from core.sizes import PAGES_PER_2M
 from core.spte import TABLE

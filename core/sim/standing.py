@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from core.kernel import inlined, kernel
-from core.records import Record, layout, new_record
+from core.compiled.kernel import inlined, kernel
+from core.compiled.records import Record, layout, new_record
 from core.sim.event_queue import EVENT
 from core.sim.repetition import Counted, keep_counted, new_counted
 from core.sim.state import FINISHED, LOCK, RUN, VCPU

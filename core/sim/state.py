@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from core.compiled.records import Integers, Record, layout, new_record
 from core.counters import COUNTERS
-from core.records import Integers, Record, layout, new_record
 from core.sim.event_queue import EventRing, new_ring
 from core.stalls import BUCKETS
 

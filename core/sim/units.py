@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from core.compiled.kernel import inlined, kernel
+from core.compiled.records import Integers, Record, layout, new_record, words_of
 from core.counters import COUNTERS
-from core.kernel import inlined, kernel
 from core.mmu.block import hold, is_like, release, share
 from core.mmu.walk import entry_index
-from core.records import Integers, Record, layout, new_record, words_of
 from core.tables import Bytes
 
 UNIT: Final = layout(["known", "before", "after", "spent", "changed"])

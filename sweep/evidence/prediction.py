@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from core.compiled.records import Record
 from core.config import Config, make_config
 from core.costs import costs_of
 from core.profile import Profile
-from core.records import Record
 from core.sim.engine import simulate
 from sweep.evidence.measurements import Measured, longest_configs
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from core.compiled.cache import is_warm
 from core.config import Config, config_record
 from core.identity import ENGINE_VERSION, config_id
-from core.kernel_cache import is_warm
 from core.rows import Row
 from core.run import run_config
 from sweep.dataset.store import Store, write_shard

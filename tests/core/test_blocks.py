@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.compiled.records import Record
 from core.config import make_config
 from core.mmu.block import hold, is_like, own, release, share
-from core.records import Record
 from core.tables import Memory, machine_of, new_memory
 
 CHUNKS = 6

@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from core.atomics import load_acquire, store_release
-from core.kernel import kernel
+from core.compiled.atomics import load_acquire, store_release
+from core.compiled.kernel import kernel
+from core.compiled.records import Integers
 from core.live.clock import Calibration, calibrate_cycles
 from core.live.errors import LiveError
 from core.live.instructions import pause, read_cycles, yield_cpu
@@ -24,7 +25,6 @@ from core.live.processes import Member, run_processes
 from core.live.segment import Field, Segment, new_segment
 from core.live.server import kept_server
 from core.live.waiting import is_aborted, spins_for
-from core.records import Integers
 
 ROUNDS: Final = 2000
 """Turns of one measurement: so few take a few milliseconds, in which a process mostly keeps its CPU."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core import atomics
-from core.kernel import kernel
+import core.compiled.atomics as atomics
+from core.compiled.kernel import kernel
+from core.compiled.records import Integers
 from core.live.waiting import ABORT_WORDS
-from core.records import Integers
 from tests.core.live.workers import every_instruction
 
 SCRIPT = """

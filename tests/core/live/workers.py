@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.atomics import fetch_add, load_acquire, store_release
-from core.kernel import kernel
+from core.compiled.atomics import fetch_add, load_acquire, store_release
+from core.compiled.kernel import kernel
+from core.compiled.records import Integers
 from core.live.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
 from core.live.instructions import park, pause, read_cycles, read_nanoseconds, wake, yield_cpu
 from core.live.lock import (
@@ -24,7 +25,6 @@ from core.live.lock import (
 )
 from core.live.segment import PAGE, Field, Segment
 from core.live.waiting import ABORT, ABORT_WORDS, ABORTED, is_aborted, nap, prepare_abort
-from core.records import Integers
 
 PRELOAD: Final = ("tests.core.live.workers:load_kernels",)
 PATIENCE: Final = 60_000_000_000

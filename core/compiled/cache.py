@@ -2,7 +2,7 @@
 
 numba caches by file and does not notice when a function imported from another file changes. A folder named by a hash
 of everything the kernels are made from removes that trap, and lets the kernels live in several files. Importing this
-module sets the folder; it must come before the first kernel is defined, which `core.kernel` sees to.
+module sets the folder; it must come before the first kernel is defined, which `core.compiled.kernel` sees to.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def mark_warm() -> None:
 
 def _source_hash() -> str:
     digest = hashlib.sha256(f"{sys.version} {version('numba')} {version('numpy')}".encode())
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     # numba's own file names hash the path: two checkouts share the parent folder without mixing

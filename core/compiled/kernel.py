@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from core import kernel_cache
+import core.compiled.cache as kernel_cache
 
 os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.CACHE_FOLDER)
 
