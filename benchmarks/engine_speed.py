@@ -27,8 +27,8 @@ from typing import Any, Final
 from benchmarks.measure import Options, in_turn, ratio, spread
 from benchmarks.report import Cell, Table
 from core.config import Config, make_config
-from core.costs import costs_of
-from core.profile import load_profile
+from core.costs.laws import costs_of
+from core.costs.profile import load_profile
 from core.sizes import PAGES_PER_2M
 
 VCPUS: Final = 64

@@ -8,7 +8,7 @@ import json
 from typing import Any, Final
 
 from core.config import LIVE_FIELDS, Config, config_record
-from core.profile import load_profile
+from core.costs.profile import load_profile
 
 ENGINE_VERSION: Final = "2"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from core.config import Config, make_config
-from core.profile import load_profile
+from core.costs.profile import load_profile
 from core.rows import Row
 
 
@@ -18,7 +18,9 @@ def run_config(config: Config, *, share_cpus: bool = False) -> list[Row]:
 
 
 def _simulated(config: Config) -> list[Row]:
-    from core.interval import interval  # imported only where something runs: the command line starts without numpy
+    from core.costs.interval import (
+        interval,  # imported only where something runs: the command line starts without numpy
+    )
     from core.sim.engine import simulate
 
     rows = simulate(config)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.config import FIELDS
-from core.profile import PARAMETERS, load_profile
+from core.costs.profile import PARAMETERS, load_profile
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "results" / "published" / "README.md"])

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from core.config import Config
-from core.costs import costs_of
+from core.costs.laws import costs_of
+from core.costs.profile import load_profile
 from core.counters import COUNTERS
 from core.live.clock import Calibration, calibrate_cycles
 from core.live.errors import LiveError
@@ -21,7 +22,6 @@ from core.live.segment import Segment, new_segment
 from core.live.server import kept_server
 from core.phase_row import TIMES as PARTS
 from core.phase_row import Outcome, phase_row
-from core.profile import load_profile
 from core.rows import Row
 from core.sim.state import TIMES
 from core.sizes import PAGE_BYTES, format_size

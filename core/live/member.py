@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from core.compiled.records import Integers, Record, clear_record, layout, new_record
 from core.config import Config, make_config
-from core.costs import COSTS
+from core.costs.laws import COSTS
 from core.counters import COUNTERS, start_phase
 from core.live.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
 from core.live.clock import Calibration

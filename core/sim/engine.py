@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from core.compiled.records import Record, clear_record
 from core.config import Config
-from core.costs import costs_of
+from core.costs.laws import costs_of
+from core.costs.profile import load_profile
 from core.counters import start_phase
 from core.phase_row import Outcome, phase_row
-from core.profile import load_profile
 from core.rows import Row
 from core.sim.fast_forward import new_marks
 from core.sim.loop import run_phase

@@ -11,7 +11,7 @@ import typer
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from core.profile import Profile
+    from core.costs.profile import Profile
     from sweep.evidence.fit import Fit
 
 
@@ -46,7 +46,7 @@ def calibrate(
       splitsweep calibrate --host -o host.toml
       splitsweep validate --live examples/live.toml --profile host.toml
     """
-    from core.profile import load_profile
+    from core.costs.profile import load_profile
 
     if host == (data is not None):
         raise SweepError("calibrate: give either DATA (published, a CSV or a dataset) or --host")

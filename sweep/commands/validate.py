@@ -13,7 +13,7 @@ from core.config import Config
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from core.profile import Profile
+    from core.costs.profile import Profile
     from sweep.evidence.measurements import Measured
 
 DEFAULT_PROFILE: Final = Config().profile
@@ -54,7 +54,7 @@ def validate(
       splitsweep validate --profile mine.toml --against measured.csv --cross-validate
       splitsweep validate --live examples/live.toml --profile host.toml
     """
-    from core.profile import load_profile
+    from core.costs.profile import load_profile
     from sweep.evidence.measurements import published_as_measured, read_measurements
     from sweep.evidence.validation import configs_to_run, predictions, run_all, with_profile
     from sweep.evidence.validation_text import check_form, csv_header, csv_lines, validation_text
@@ -83,7 +83,7 @@ def validate(
 
 def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> None:
     """Run the spec on this host, and print what came of it beside the simulations."""
-    from core.profile import load_profile
+    from core.costs.profile import load_profile
     from sweep.evidence.host.live_validation import compare, live_text
     from sweep.spec.configs import load_spec
 

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from core.config import Config
-from core.costs import costs_of
-from core.interval import interval
-from core.profile import Profile, Uncertainty, profile_of
+from core.costs.interval import interval
+from core.costs.laws import costs_of
+from core.costs.profile import Profile, Uncertainty, profile_of
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.evidence.measurements import Measured, longest_configs

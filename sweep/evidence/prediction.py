@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from core.compiled.records import Record
 from core.config import Config, make_config
-from core.costs import costs_of
-from core.profile import Profile
+from core.costs.laws import costs_of
+from core.costs.profile import Profile
 from core.sim.engine import simulate
 from sweep.evidence.measurements import Measured, longest_configs
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from core.profile import PARAMETERS
+from core.costs.profile import PARAMETERS
 
 if TYPE_CHECKING:
     from sweep.evidence.fit import Fit

@@ -141,7 +141,7 @@ def _shown_value(judged: _Judged, name: str) -> object:
 
 
 def _check_profiles(configs: Iterable[Config]) -> None:
-    from core.profile import load_profile
+    from core.costs.profile import load_profile
 
     for name in dict.fromkeys(config.profile for config in configs):
         try:

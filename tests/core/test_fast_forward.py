@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config import Config, make_config
-from core.costs import costs_of
+from core.costs.laws import costs_of
+from core.costs.profile import load_profile
 from core.errors import ConfigError
-from core.profile import load_profile
 from core.rows import Row
 from core.sim.engine import simulate
 from core.tables import Memory, bitmap_in_order, machine_of

@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from core.config import Config, make_config
-from core.costs import costs_of
+from core.costs.laws import costs_of
+from core.costs.profile import PARAMETERS, Profile, profile_of
 from core.live.cpus import own_cpus, usable_cpus
 from core.live.engine import measure
-from core.profile import PARAMETERS, Profile, profile_of
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.evidence.host.lock import measure_lock

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from core.profile import PARAMETERS
+from core.costs.profile import PARAMETERS
 from core.sizes import format_size
 from sweep.evidence.host.calibration import BETWEEN_CPUS, NEUTRAL, SOLVED, SPUN, HostFit
 

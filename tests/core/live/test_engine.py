@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 
 from core.config import Config, make_config
+from core.costs.profile import load_profile
 from core.live.engine import measure
 from core.live.errors import LiveError
-from core.profile import load_profile
 from core.rows import COUNT_COLUMNS, PHASE_COLUMNS, Row
 from core.sim.engine import simulate
 from tests.core.configurations import configurations

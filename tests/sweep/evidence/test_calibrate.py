@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.profile import load_profile
+from core.costs.profile import load_profile
 from sweep.cli import exit_code
 
 TIMINGS = """\

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from core.config import Config, make_config
-from core.costs import costs_of
-from core.profile import Profile, load_profile, profile_of
+from core.costs.laws import costs_of
+from core.costs.profile import Profile, load_profile, profile_of
 from core.sim.engine import simulate
 from sweep.evidence.fit import FITTED, Fit, fit_profile
 from sweep.evidence.measurements import Measured, published_as_measured

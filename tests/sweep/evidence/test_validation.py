@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import core.profile
+import core.costs.profile
 import sweep.evidence.fit
 import sweep.evidence.measurements
 from core.config import Config, make_config
@@ -35,7 +35,7 @@ from sweep.evidence.validation_text import csv_header, csv_lines, summary_text, 
 from sweep.showing.table_text import INTERVAL_NOTE
 
 if TYPE_CHECKING:
-    from core.profile import Profile
+    from core.costs.profile import Profile
     from sweep.running.execute import Progress
 
 PROFILE = Config().profile
@@ -341,7 +341,7 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("own_data")
 def test_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    built_in = Path(core.profile.__file__).parent / "profiles" / f"{PROFILE}.toml"
+    built_in = Path(core.costs.profile.__file__).parent / "profiles" / f"{PROFILE}.toml"
     mine = tmp_path / "mine.toml"
     mine.write_text(re.sub(r"(?m)^stagger_log2_ns = .*$", "stagger_log2_ns = 2e9", built_in.read_text()))
     assert exit_code(["validate", "--profile", str(mine), "--against", "mine.csv", "--format", "csv"]) == 0

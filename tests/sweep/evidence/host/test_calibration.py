@@ -12,9 +12,9 @@ import pytest
 import sweep.evidence.host.calibration as host_calibration
 import sweep.evidence.host.live_validation as live_validation
 from core.config import Config, make_config
-from core.costs import costs_of
+from core.costs.laws import costs_of
+from core.costs.profile import PARAMETERS, load_profile
 from core.live.errors import LiveError
-from core.profile import PARAMETERS, load_profile
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.cli import exit_code

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-import core.profile
+import core.costs.profile
 from core.config import make_config
-from core.costs import COSTS, costs_of
+from core.costs.laws import COSTS, costs_of
+from core.costs.profile import PARAMETERS, built_in_profiles, load_profile, profile_of
 from core.errors import ProfileError
-from core.profile import PARAMETERS, built_in_profiles, load_profile, profile_of
 from core.sim.engine import simulate
 
-BUILT_IN = Path(core.profile.__file__).parent / "profiles" / "cascade-lake-2022.toml"
+BUILT_IN = Path(core.costs.profile.__file__).parent / "profiles" / "cascade-lake-2022.toml"
 VALUES = dict(load_profile("cascade-lake-2022").values)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from core.compiled.records import Record, layout, new_record
 from core.config import Config
-from core.profile import Profile
+from core.costs.profile import Profile
 from core.sizes import PAGES_PER_1G
 
 PICOSECONDS = 1000  # in a nanosecond

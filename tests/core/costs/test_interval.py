@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 
 from core.config import Config, make_config
-from core.costs import costs_of
-from core.interval import _cost_derivatives, cost_shares, interval
-from core.profile import load_profile
+from core.costs.interval import _cost_derivatives, cost_shares, interval
+from core.costs.laws import costs_of
+from core.costs.profile import load_profile
 from core.run import run_config
 from core.sim.engine import simulate
 from tests.core.configurations import configurations

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.config import Config
-from core.costs import COSTS, PICOSECONDS, costs_of
-from core.profile import Profile
+from core.costs.laws import COSTS, PICOSECONDS, costs_of
+from core.costs.profile import Profile
 from core.rows import Row
 from core.sizes import PAGE_BYTES
 
