@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from core.compiled.kernel import kernel
-from core.live.instructions import read_cycles, read_nanoseconds
+from core.live.sync.instructions import read_cycles, read_nanoseconds
 
 _CALIBRATION_SECONDS: Final = 0.02
 _READINGS: Final = 30

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from core.compiled.kernel import kernel
 from core.live.clock import spin_for
-from core.live.instructions import read_cycles, read_nanoseconds
-from core.live.lock import is_contended, read_lock, read_unlock, write_lock, write_unlock
-from core.live.waiting import ABORTED, WAITED, is_aborted
+from core.live.sync.instructions import read_cycles, read_nanoseconds
+from core.live.sync.lock import is_contended, read_lock, read_unlock, write_lock, write_unlock
+from core.live.sync.waiting import ABORTED, WAITED, is_aborted
 from core.sim.ioctl import FLUSH, SPLIT, WALK, needs_lock, start_ioctl, step_ioctl
 
 

@@ -17,13 +17,13 @@ from core.compiled.records import Integers, Record, clear_record, layout, new_re
 from core.config import Config, make_config
 from core.costs.laws import COSTS
 from core.counters import COUNTERS, start_phase
-from core.live.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
 from core.live.clock import Calibration
 from core.live.ioctl import run_ioctl
-from core.live.lock import lock_words, prepare_lock
 from core.live.segment import PAGE, Field, Segment, new_segment
+from core.live.sync.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
+from core.live.sync.lock import lock_words, prepare_lock
+from core.live.sync.waiting import ABORTED, spins_for
 from core.live.vcpu import WORDS_PER_PAGE, run_pass
-from core.live.waiting import ABORTED, spins_for
 from core.sim.state import IOCTL, TIMES, VCPU
 from core.sim.units import new_units
 from core.stalls import BUCKETS

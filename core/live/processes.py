@@ -20,7 +20,7 @@ from core.live.errors import LiveError
 from core.live.segment import Segment
 from core.live.server import Server, how_ended, kill_server
 from core.live.serving import Function, Task
-from core.live.waiting import ABORT
+from core.live.sync.waiting import ABORT
 
 _LOOK_SECONDS: Final = 0.2
 """Between looks at the channel: an interrupt that is not a signal is seen so soon."""

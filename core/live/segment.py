@@ -2,7 +2,7 @@
 
 The file (memfd) has no name anywhere, so the kernel frees it with the last process that maps it: nothing can be left
 behind, whoever is killed. Other processes get it by file descriptor (core.live.server) and lay the same arrays over it.
-Its first line is the abort line of core.live.waiting; the fields follow in their order, each on a cache line of its own
+Its first line is the abort line of core.live.sync.waiting; the fields follow in their order, each on a cache line of its own
 or on a page of its own. It starts as zeros, and a page takes memory only once it is written.
 """
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from core.compiled.records import Integers
 from core.live.errors import LiveError
-from core.live.waiting import ABORT_WORDS, prepare_abort
+from core.live.sync.waiting import ABORT_WORDS, prepare_abort
 
 CACHE_LINE: Final = 64
 PAGE: Final = mmap.PAGESIZE

@@ -9,9 +9,9 @@ from __future__ import annotations
 from core.compiled.atomics import load_acquire, store_release
 from core.compiled.kernel import inlined, kernel
 from core.live.clock import spin_for
-from core.live.instructions import read_cycles, read_nanoseconds
-from core.live.lock import read_lock, read_unlock, write_lock, write_unlock
-from core.live.waiting import ABORTED, WAITED, is_aborted
+from core.live.sync.instructions import read_cycles, read_nanoseconds
+from core.live.sync.lock import read_lock, read_unlock, write_lock, write_unlock
+from core.live.sync.waiting import ABORTED, WAITED, is_aborted
 from core.mmu.access import next_access
 from core.mmu.block import block_of, chunk_of
 from core.mmu.change import entry_at, swap_entry

@@ -12,9 +12,10 @@ import numpy as np
 from core.compiled.atomics import fetch_add, load_acquire, store_release
 from core.compiled.kernel import kernel
 from core.compiled.records import Integers
-from core.live.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
-from core.live.instructions import park, pause, read_cycles, read_nanoseconds, wake, yield_cpu
-from core.live.lock import (
+from core.live.segment import PAGE, Field, Segment
+from core.live.sync.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
+from core.live.sync.instructions import park, pause, read_cycles, read_nanoseconds, wake, yield_cpu
+from core.live.sync.lock import (
     is_contended,
     lock_words,
     prepare_lock,
@@ -23,8 +24,7 @@ from core.live.lock import (
     write_lock,
     write_unlock,
 )
-from core.live.segment import PAGE, Field, Segment
-from core.live.waiting import ABORT, ABORT_WORDS, ABORTED, is_aborted, nap, prepare_abort
+from core.live.sync.waiting import ABORT, ABORT_WORDS, ABORTED, is_aborted, nap, prepare_abort
 
 PRELOAD: Final = ("tests.core.live.workers:load_kernels",)
 PATIENCE: Final = 60_000_000_000

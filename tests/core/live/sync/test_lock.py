@@ -9,7 +9,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from core.live.lock import (
+from core.live.processes import Member, run_processes
+from core.live.segment import new_segment
+from core.live.server import Server
+from core.live.sync.lock import (
     is_contended,
     is_free,
     lock_words,
@@ -19,10 +22,7 @@ from core.live.lock import (
     write_lock,
     write_unlock,
 )
-from core.live.processes import Member, run_processes
-from core.live.segment import new_segment
-from core.live.server import Server
-from core.live.waiting import ABORT_WORDS, ABORTED, AT_ONCE, prepare_abort
+from core.live.sync.waiting import ABORT_WORDS, ABORTED, AT_ONCE, prepare_abort
 from tests.core.live import workers
 
 SPINS_SHORT, SPINS_LONG = 20, 20_000

@@ -12,12 +12,12 @@ import numpy as np
 import core.compiled.atomics as atomics
 from core.compiled.kernel import kernel
 from core.compiled.records import Integers
-from core.live.waiting import ABORT_WORDS
+from core.live.sync.waiting import ABORT_WORDS
 from tests.core.live.workers import every_instruction
 
 SCRIPT = """
 import numpy as np
-from core.live.waiting import ABORT_WORDS, prepare_abort
+from core.live.sync.waiting import ABORT_WORDS, prepare_abort
 from tests.core.live.workers import every_instruction
 word, abort = np.zeros(1, np.int64), np.zeros(ABORT_WORDS, np.int64)
 prepare_abort(abort)

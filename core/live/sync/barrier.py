@@ -13,8 +13,8 @@ from typing import Final
 from core.compiled.atomics import compare_and_swap, exchange, fetch_add, load_acquire
 from core.compiled.kernel import kernel
 from core.compiled.records import Integers
-from core.live.instructions import pause, wake
-from core.live.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, sleep
+from core.live.sync.instructions import pause, wake
+from core.live.sync.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, sleep
 
 _ARRIVED: Final = 0
 _ROUND: Final = 1 * LINE

@@ -12,7 +12,7 @@ still slip in, each process once, so a waiting writer is passed by at most one c
 Layout, in lines of 64 bytes:  state | tail | spins | one node per process
 * state: changed by every acquire and release. This is the line that limits readers, as in KVM.
 * tail: number of the last process in the queue plus 1, 0 if it is empty. Everybody reads it, queueing changes it.
-* spins: how often to look before sleeping (core.live.waiting). Never changes.
+* spins: how often to look before sleeping (core.live.sync.waiting). Never changes.
 * node: TURN, on which its process waits, and NEXT, the process behind it plus 1.
 
 Ordering: entering is an acquire (compare-and-swap, or fetch-and-add, of the state), leaving a release of the same word,
@@ -31,8 +31,8 @@ from typing import Final
 from core.compiled.atomics import compare_and_swap, exchange, fetch_add, fetch_and_not, load_acquire, store_release
 from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Integers
-from core.live.instructions import park, pause, wake, yield_cpu
-from core.live.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, nap, sleep, spin
+from core.live.sync.instructions import park, pause, wake, yield_cpu
+from core.live.sync.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, nap, sleep, spin
 
 _STATE: Final = 0
 _TAIL: Final = 1 * LINE
