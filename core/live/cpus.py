@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.live.errors import LiveError
-from core.live.segment import check_host
+from core.live.processes.segment import check_host
 
 WAIT_SECONDS: Final = 600.0
 """Longer than any sensible run of somebody else; who waits in vain has a hung neighbour, and should hear of it."""

@@ -17,9 +17,9 @@ from core.counters import COUNTERS
 from core.live.clock import Calibration, calibrate_cycles
 from core.live.errors import LiveError
 from core.live.member import Part, fields_of, load_kernels, prepare_segment, run_member
-from core.live.processes import Member, run_processes
-from core.live.segment import Segment, new_segment
-from core.live.server import kept_server
+from core.live.processes.run import Member, run_processes
+from core.live.processes.segment import Segment, new_segment
+from core.live.processes.server import kept_server
 from core.phase_row import TIMES as PARTS
 from core.phase_row import Outcome, phase_row
 from core.rows import Row

@@ -19,7 +19,7 @@ from core.costs.laws import COSTS
 from core.counters import COUNTERS, start_phase
 from core.live.clock import Calibration
 from core.live.ioctl import run_ioctl
-from core.live.segment import PAGE, Field, Segment, new_segment
+from core.live.processes.segment import PAGE, Field, Segment, new_segment
 from core.live.sync.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
 from core.live.sync.lock import lock_words, prepare_lock
 from core.live.sync.waiting import ABORTED, spins_for

@@ -84,7 +84,7 @@ def _measured_host(base: Profile, memory: str, repeats: int) -> tuple[str, list[
     """The profile of this host as a file's text, and what is said of it."""
     from core.config import check_field
     from core.live.errors import LiveError
-    from core.live.segment import check_host
+    from core.live.processes.segment import check_host
     from core.run import warm_up
 
     size = check_field("mem_per_vcpu", memory)

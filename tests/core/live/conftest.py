@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.live.server import Server, process_server
+from core.live.processes.server import Server, process_server
 from tests.core.live.workers import PRELOAD
 
 

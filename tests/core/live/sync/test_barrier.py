@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.live.processes import Member, run_processes
-from core.live.segment import new_segment
-from core.live.server import Server
+from core.live.processes.run import Member, run_processes
+from core.live.processes.segment import new_segment
+from core.live.processes.server import Server
 from core.live.sync.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
 from core.live.sync.waiting import ABORT, ABORT_WORDS, ABORTED, AT_ONCE, prepare_abort, spins_for
 from tests.core.live import workers

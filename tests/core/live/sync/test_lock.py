@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from core.live.processes import Member, run_processes
-from core.live.segment import new_segment
-from core.live.server import Server
+from core.live.processes.run import Member, run_processes
+from core.live.processes.segment import new_segment
+from core.live.processes.server import Server
 from core.live.sync.lock import (
     is_contended,
     is_free,

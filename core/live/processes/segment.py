@@ -1,7 +1,7 @@
 """The shared-memory segment of a live run: one nameless memory file, laid out as a list of arrays.
 
 The file (memfd) has no name anywhere, so the kernel frees it with the last process that maps it: nothing can be left
-behind, whoever is killed. Other processes get it by file descriptor (core.live.server) and lay the same arrays over it.
+behind, whoever is killed. Other processes get it by file descriptor (core.live.processes.server) and lay the same arrays over it.
 Its first line is the abort line of core.live.sync.waiting; the fields follow in their order, each on a cache line of its own
 or on a page of its own. It starts as zeros, and a page takes memory only once it is written.
 """

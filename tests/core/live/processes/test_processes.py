@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from core.live.errors import LiveError
-from core.live.processes import Member, run_processes
-from core.live.segment import Segment, new_segment
-from core.live.server import Server, kept_server, process_server, start_server, stop_kept_servers
-from core.live.serving import Function
+from core.live.processes.run import Member, run_processes
+from core.live.processes.segment import Segment, new_segment
+from core.live.processes.server import Server, kept_server, process_server, start_server, stop_kept_servers
+from core.live.processes.serving import Function
 from tests.core.live import workers
 from tests.core.live.leftovers import descriptors, memory_files, still_alive
 
@@ -161,9 +161,9 @@ def test_a_stopped_server_leaves_no_descriptor_behind() -> None:
 # No `if __name__ == "__main__"`: run again in a child, it would start processes without end.
 SCRIPT = """
 import os, sys
-from core.live.processes import Member, run_processes
-from core.live.segment import new_segment
-from core.live.server import kept_server
+from core.live.processes.run import Member, run_processes
+from core.live.processes.segment import new_segment
+from core.live.processes.server import kept_server
 from tests.core.live import workers
 print("main runs", flush=True)
 server = kept_server(())

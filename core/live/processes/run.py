@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.live.errors import LiveError
-from core.live.segment import Segment
-from core.live.server import Server, how_ended, kill_server
-from core.live.serving import Function, Task
+from core.live.processes.segment import Segment
+from core.live.processes.server import Server, how_ended, kill_server
+from core.live.processes.serving import Function, Task
 from core.live.sync.waiting import ABORT
 
 _LOOK_SECONDS: Final = 0.2

@@ -1,4 +1,4 @@
-"""Starting and ending the process server (core.live.serving), seen from the process that wants live runs."""
+"""Starting and ending the process server (core.live.processes.serving), seen from the process that wants live runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core.live.errors import LiveError
-from core.live.segment import check_host
-from core.live.serving import PACKET
+from core.live.processes.segment import check_host
+from core.live.processes.serving import PACKET
 
 _END_SECONDS: Final = 2.0
 
@@ -89,8 +89,8 @@ def start_server(preload: Sequence[str]) -> Server:
     path = [entry or os.getcwd() for entry in sys.path]
     script = (
         f"import sys; sys.path[:] = {path!r}; "
-        f"from core.live.lifeline import die_with; die_with({os.getpid()}); "
-        f"from core.live.serving import serve; serve({theirs.fileno()}, {os.getpid()})"
+        f"from core.live.processes.lifeline import die_with; die_with({os.getpid()}); "
+        f"from core.live.processes.serving import serve; serve({theirs.fileno()}, {os.getpid()})"
     )
     # Ctrl-C stays blocked in the server until it has learned to ignore it
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])

@@ -30,8 +30,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.live.lifeline import be_called, die_with, outlive_thread
-from core.live.segment import Field, Segment, map_segment
+from core.live.processes.lifeline import be_called, die_with, outlive_thread
+from core.live.processes.segment import Field, Segment, map_segment
 
 PACKET: Final = 65536
 """No message is longer."""

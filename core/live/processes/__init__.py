@@ -1,0 +1,1 @@
+"""Processes that always end, and the memory that they share."""
