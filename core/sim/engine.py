@@ -12,10 +12,10 @@ from core.costs.profile import load_profile
 from core.counters import start_phase
 from core.phase_row import Outcome, phase_row
 from core.rows import Row
-from core.sim.fast_forward import new_marks
+from core.sim.fast_forward.marks import new_marks
+from core.sim.fast_forward.units import new_units
 from core.sim.loop import run_phase
 from core.sim.state import new_simulation
-from core.sim.units import new_units
 from core.sizes import PAGES_PER_2M
 from core.steps import Step, steps_of
 from core.tables import Memory, machine_of, new_memory, write_period

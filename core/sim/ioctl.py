@@ -17,9 +17,9 @@ from core.mmu.protect import protect_leaf, protect_word, take_dirty_word, take_r
 from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level
 from core.sim.event_queue import NEVER
+from core.sim.fast_forward.units import do_again, finish_unit, forget_units, known_unit, start_unit
 from core.sim.guest import DONE
 from core.sim.state import ACQUIRE, RUN
-from core.sim.units import do_again, finish_unit, forget_units, known_unit, start_unit
 from core.spte import PRESENT
 from core.steps import CLEAR, DISABLE, ENABLE, GET
 

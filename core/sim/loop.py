@@ -12,7 +12,7 @@ from core.compiled.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.mmu.walk import leaf_level
 from core.sim.event_queue import NEVER, next_time, put, take
-from core.sim.fast_forward import forget_mark, skip_alone, skip_together, start_alone
+from core.sim.fast_forward.marks import forget_mark, skip_alone, skip_together, start_alone
 from core.sim.guest import DONE, complete_access, run_guest
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
 from core.sim.state import ACQUIRE, HOLD, RELEASE, RESUME, RUN

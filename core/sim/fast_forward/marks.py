@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core.compiled.kernel import kernel
 from core.compiled.records import Record, layout, new_record
-from core.sim.repetition import (
+from core.sim.fast_forward.periods import (
     Counted,
     count_again,
     hold_period,
@@ -28,7 +28,7 @@ from core.sim.repetition import (
     release_period,
     skip_periods,
 )
-from core.sim.standing import Standing, keep_standing, move_events, new_standing, stand_alike
+from core.sim.fast_forward.standing import Standing, keep_standing, move_events, new_standing, stand_alike
 from core.sim.state import FINISHED, RUN, VCPU
 from core.tables import Counts
 

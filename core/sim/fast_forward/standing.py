@@ -10,7 +10,7 @@ import numpy.typing as npt
 from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Record, layout, new_record
 from core.sim.event_queue import EVENT
-from core.sim.repetition import Counted, keep_counted, new_counted
+from core.sim.fast_forward.periods import Counted, keep_counted, new_counted
 from core.sim.state import FINISHED, LOCK, RUN, VCPU
 
 MOMENT: Final = layout(["kept", "time", "queued", "in_line"])
