@@ -4,7 +4,7 @@
  *
  * Each vCPU repeats: leave the guest (outside), wait for the lock in order of arrival, take it over (hand_over), work
  * inside it (hold, or region_hold for the first access to each 2M region), and go through with the access (plain).
- * The queue of arrivals is a ring kept sorted by inserting from the back, as in core/sim/event_queue.py.
+ * The queue of arrivals is a ring kept sorted by inserting from the back, as in core/sim/state/event_queue.py.
  */
 #include <stdint.h>
 #include <stdlib.h>

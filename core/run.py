@@ -53,7 +53,7 @@ def estimated_seconds(config: Config) -> float:
     A simulation has two parts: what grows with the chunks of memory, and the faults and visits that are stepped through
     one by one.
     """
-    from core.tables import is_private, write_period  # as above
+    from core.tables import are_vcpus_disjoint, write_period  # as above
 
     if config.engine == "live":
         return _live_seconds(config)
@@ -74,7 +74,7 @@ def estimated_seconds(config: Config) -> float:
         repeating = 0.0 if locked else 1.0
     else:
         repeating = 1.0
-    if not is_private(config) or write_period(config) == 0:
+    if not are_vcpus_disjoint(config) or write_period(config) == 0:
         repeating = 0.0
     stepped_first = min(1.0, 4 * 512 * config.vcpus / config.pages)  # before anything has repeated itself
     chunks = config.pages / 512 * (2 * config.iterations + 4)

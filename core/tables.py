@@ -51,15 +51,16 @@ MACHINE: Final = layout(
         "track_level",
         "eager",  # enable and clear split huge leaves
         "fault_splits",  # a write to a read-only huge leaf splits it; else it drops the leaf
-        "rmap",  # an rmap MMU: faults take the lock for write, ioctls visit rmap heads
-        "fast",  # fast_page_fault exists
+        "rmap",  # an rmap MMU: ioctls visit rmap heads
+        "faults_write_lock",  # faults take mmu_lock for write, as all of an rmap MMU's work does
+        "has_fast_fault",  # fast_page_fault exists
         "pml",  # tracked leaves are logged by D-bit and PML, not by write-protection
         "all_set",
         "manual",
         "collapse_in_place",  # disable puts a huge leaf in the place of a table (7.3, TDP MMU)
         "flush_each_split",  # eager splits of the rmap MMUs flush one by one (up to 6.12)
         "partitioned",  # no two vCPUs visit the same page
-        "private",  # no two vCPUs ever touch the same leaf or table entry
+        "vcpus_disjoint",  # no two vCPUs ever touch the same leaf or table entry
         "write_percent",
         "write_stride",  # every so many pages one is written; 0: write_percent pages in every 100
         "random_writes",
@@ -139,14 +140,15 @@ def machine_of(config: Config) -> Record:
         # the kernel splits at fault time: the TDP MMU since 6.2.
         "fault_splits": int(config.split == "fault" or (tdp and config.split == "eager" and config.kernel != "6.1")),
         "rmap": int(not tdp),
-        "fast": int(config.mmu in ("tdp", "legacy_tdp")),
+        "faults_write_lock": int(not tdp),
+        "has_fast_fault": int(config.mmu in ("tdp", "legacy_tdp")),
         "pml": int(config.pml),
         "all_set": int(config.initially_all_set),
         "manual": int(config.manual_protect),
         "collapse_in_place": int(tdp and config.kernel == "7.3"),
         "flush_each_split": int(not tdp and config.kernel != "7.3"),
         "partitioned": int(config.partitioned or config.vcpus == 1),
-        "private": int(is_private(config)),
+        "vcpus_disjoint": int(are_vcpus_disjoint(config)),
         "write_percent": config.write_percent,
         "write_stride": write_stride(config.write_percent),
         "random_writes": int(config.write_pattern == "random"),
@@ -234,7 +236,7 @@ def _guest_shift(config: Config) -> int:
     return PAGE_SIZES[config.guest_page].bit_length() - 1
 
 
-def is_private(config: Config) -> bool:
+def are_vcpus_disjoint(config: Config) -> bool:
     """Whether each vCPU's share holds whole leaves and whole words of the bitmap, so that nothing is shared."""
     unit = max(PAGES_PER_2M ** (config.leaf_level - 1), PAGE_SIZES[config.backing], 64)
     return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % unit == 0)

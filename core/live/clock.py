@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from core.compiled.instructions import read_cycles, read_nanoseconds
 from core.compiled.kernel import kernel
-from core.live.sync.instructions import read_cycles, read_nanoseconds
 
 _CALIBRATION_SECONDS: Final = 0.02
 _READINGS: Final = 30

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.segment import check_host
 
 WAIT_SECONDS: Final = 600.0

@@ -15,15 +15,15 @@ from core.costs.laws import costs_of
 from core.costs.profile import load_profile
 from core.counters import COUNTERS
 from core.live.clock import Calibration, calibrate_cycles
-from core.live.errors import LiveError
 from core.live.member import Part, fields_of, load_kernels, prepare_segment, run_member
+from core.live.processes.errors import LiveError
 from core.live.processes.run import Member, run_processes
 from core.live.processes.segment import Segment, new_segment
 from core.live.processes.server import kept_server
 from core.phase_row import TIMES as PARTS
 from core.phase_row import Outcome, phase_row
 from core.rows import Row
-from core.sim.state import TIMES
+from core.sim.state.actors import TIMES
 from core.sizes import PAGE_BYTES, format_size
 from core.stalls import BUCKETS
 from core.steps import Step, steps_of

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from core.compiled.instructions import read_cycles, read_nanoseconds
 from core.compiled.kernel import kernel
 from core.live.clock import spin_for
-from core.live.sync.instructions import read_cycles, read_nanoseconds
 from core.live.sync.lock import is_contended, read_lock, read_unlock, write_lock, write_unlock
 from core.live.sync.waiting import ABORTED, WAITED, is_aborted
 from core.sim.ioctl import FLUSH, SPLIT, WALK, needs_lock, start_ioctl, step_ioctl
@@ -18,7 +18,7 @@ def run_ioctl(machine, costs, pace, memory, thread, units, phase, lock, abort, m
     ioctl, times = thread.ioctl, thread.times
     while ioctl.slot < machine.slots and not is_aborted(abort):
         stage = ioctl.stage
-        reads = stage == SPLIT and not machine.rmap
+        reads = stage == SPLIT and not machine.faults_write_lock
         if stage in (SPLIT, WALK) and not ioctl.locked and needs_lock(machine, phase):
             asked = read_cycles()
             outcome = read_lock(lock, abort, me) if reads else write_lock(lock, abort, me)

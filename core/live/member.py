@@ -25,7 +25,7 @@ from core.live.sync.lock import lock_words, prepare_lock
 from core.live.sync.waiting import ABORTED, spins_for
 from core.live.vcpu import WORDS_PER_PAGE, run_pass
 from core.sim.fast_forward.units import new_units
-from core.sim.state import IOCTL, TIMES, VCPU
+from core.sim.state.actors import IOCTL, TIMES, VCPU
 from core.stalls import BUCKETS
 from core.steps import steps_of
 from core.tables import SharedMemory, machine_of, memory_arrays, prepare_shared_memory

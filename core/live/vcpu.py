@@ -7,9 +7,9 @@ race for an entry tries its access again, as KVM lets the guest do.
 from __future__ import annotations
 
 from core.compiled.atomics import load_acquire, store_release
+from core.compiled.instructions import read_cycles, read_nanoseconds
 from core.compiled.kernel import inlined, kernel
 from core.live.clock import spin_for
-from core.live.sync.instructions import read_cycles, read_nanoseconds
 from core.live.sync.lock import read_lock, read_unlock, write_lock, write_unlock
 from core.live.sync.waiting import ABORTED, WAITED, is_aborted
 from core.mmu.access import next_access
@@ -111,7 +111,7 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, 
         return True
     spin_for(pace.fault_outside)
     asked = read_cycles()
-    outcome = write_lock(lock, abort, me) if machine.rmap else read_lock(lock, abort, me)
+    outcome = write_lock(lock, abort, me) if machine.faults_write_lock else read_lock(lock, abort, me)
     if outcome == ABORTED:
         return False
     entered = read_cycles()
@@ -120,7 +120,7 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, 
     level = leaf_level(memory, machine, space, page)
     handle_fault(memory, machine, costs, counters, space, page, level, write, phase.logging)
     left = read_cycles()
-    if machine.rmap:
+    if machine.faults_write_lock:
         write_unlock(lock)
     else:
         read_unlock(lock)

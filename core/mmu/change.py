@@ -11,8 +11,8 @@ from typing import Any
 from numba.extending import overload
 
 from core.compiled.atomics import compare_and_swap, fetch_and_not, fetch_or, load_acquire, store_release
+from core.compiled.instructions import pause
 from core.compiled.kernel import inlined
-from core.live.sync.instructions import pause
 from core.spte import FROZEN
 from core.tables import SharedMemory
 

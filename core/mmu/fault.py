@@ -33,7 +33,7 @@ def count_fault(counters, present, write):
 @inlined
 def is_fast(machine, entry, level, logging):
     """Whether fast_page_fault may make a read-only leaf writable: a huge one only while nothing is logged."""
-    return machine.fast == 1 and (entry & MMU_WRITABLE) != 0 and (not logging or level <= machine.track_level)
+    return machine.has_fast_fault == 1 and (entry & MMU_WRITABLE) != 0 and (not logging or level <= machine.track_level)
 
 
 @kernel

@@ -15,7 +15,7 @@ from core.rows import Row
 from core.sim.fast_forward.marks import new_marks
 from core.sim.fast_forward.units import new_units
 from core.sim.loop import run_phase
-from core.sim.state import new_simulation
+from core.sim.state.actors import new_simulation
 from core.sizes import PAGES_PER_2M
 from core.steps import Step, steps_of
 from core.tables import Memory, machine_of, new_memory, write_period
@@ -34,7 +34,7 @@ def period_of(config: Config, machine: Record, rules: Record) -> int:
         return math.lcm(PAGES_PER_2M, pattern or 1)
     if rules.write_all:
         pattern = 1
-    if not machine.private or pattern == 0 or (machine.random_order and rules.pass_number):
+    if not machine.vcpus_disjoint or pattern == 0 or (machine.random_order and rules.pass_number):
         return 0
     return PAGES_PER_2M * pattern if rules.logging and config.pml else math.lcm(PAGES_PER_2M, pattern)
 

@@ -13,8 +13,8 @@ from core.mmu.change import swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.fault import count_fault, fix_fast, is_fast
 from core.mmu.walk import entry_index, leaf_level
-from core.sim.event_queue import NEVER
-from core.sim.state import ACQUIRE, FINISHED, RUN
+from core.sim.state.actors import ACQUIRE, FINISHED, RUN
+from core.sim.state.event_queue import NEVER
 from core.spte import DIRTY, PRESENT, WRITABLE
 from core.stalls import bucket_of
 from core.workload import order_key, shuffled, stride_writes
@@ -33,7 +33,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     state = simulation.vcpus[vcpu]
     shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
     key = order_key(machine.seed, vcpu, phase.pass_number) if shuffles else 0
-    skips = machine.private and not shuffles and not machine.random_writes
+    skips = machine.vcpus_disjoint and not shuffles and not machine.random_writes
     while True:
         if state.visit == machine.share:
             if state.space == state.last_space:
@@ -47,7 +47,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             state.mark = (state.visit // phase.period + 1) * phase.period
             state.event = RUN
             return time
-        if not machine.private and time > horizon:
+        if not machine.vcpus_disjoint and time > horizon:
             state.event = RUN
             return time
         number = shuffled(state.visit, machine.share, key) if shuffles else state.visit

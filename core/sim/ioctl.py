@@ -13,13 +13,13 @@ from core.compiled.kernel import kernel
 from core.mmu.block import chunk_of, own
 from core.mmu.collapse import collapse_table, zap_small_leaves
 from core.mmu.dirty_log import count_reported, set_all_dirty
-from core.mmu.protect import protect_leaf, protect_word, take_dirty_word, take_reported_word
+from core.mmu.rearm import rearm_leaf, rearm_word, take_dirty_word, take_reported_word
 from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level
-from core.sim.event_queue import NEVER
 from core.sim.fast_forward.units import do_again, finish_unit, forget_units, known_unit, start_unit
 from core.sim.guest import DONE
-from core.sim.state import ACQUIRE, RUN
+from core.sim.state.actors import ACQUIRE, RUN
+from core.sim.state.event_queue import NEVER
 from core.spte import PRESENT
 from core.steps import CLEAR, DISABLE, ENABLE, GET
 
@@ -223,7 +223,7 @@ def _protect_range(machine, costs, memory, counters, space, page, end):
     level = leaf_level(memory, machine, space, page)
     if level > 1:
         # one huge leaf costs nothing beside the 512 entries of a table
-        protect_leaf(memory, machine, counters, entry_index(memory, machine, space, page, level), level)
+        rearm_leaf(memory, machine, counters, entry_index(memory, machine, space, page, level), level)
         return 0
     if not memory.sptes[entry_index(memory, machine, space, page, 2)]:
         return 0
@@ -231,7 +231,7 @@ def _protect_range(machine, costs, memory, counters, space, page, end):
     start = entry_index(memory, machine, space, page, 1)
     for index in range(start, start + np.uintp(end - page)):
         if memory.sptes[index] & PRESENT:
-            changed += protect_leaf(memory, machine, counters, index, 1)
+            changed += rearm_leaf(memory, machine, counters, index, 1)
     return changed * costs.protect + (0 if machine.rmap else (end - page) * costs.walk_entry)
 
 
@@ -252,7 +252,7 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
             continue
         spent += costs.clear_word
         ioctl.changed = 1
-        splits, visited, changed = protect_word(memory, machine, counters, word, mask)
+        splits, visited, changed = rearm_word(memory, machine, counters, word, mask)
         region = (machine.first + (word << 6)) >> 9
         if splits:
             ioctl.split_region = region

@@ -11,11 +11,11 @@ from __future__ import annotations
 from core.compiled.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.mmu.walk import leaf_level
-from core.sim.event_queue import NEVER, next_time, put, take
 from core.sim.fast_forward.marks import forget_mark, skip_alone, skip_together, start_alone
 from core.sim.guest import DONE, complete_access, run_guest
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
-from core.sim.state import ACQUIRE, HOLD, RELEASE, RESUME, RUN
+from core.sim.state.actors import ACQUIRE, HOLD, RELEASE, RESUME, RUN
+from core.sim.state.event_queue import NEVER, next_time, put, take
 
 
 @kernel
@@ -27,7 +27,7 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
         start_ioctl(simulation)
         put(simulation.queue, 0, machine.vcpus)
     last = 0
-    at_once = machine.private and not phase.ioctl  # nobody else cares when a vCPU's fault changes what
+    at_once = machine.vcpus_disjoint and not phase.ioctl  # nobody else cares when a vCPU's fault changes what
     while True:
         granted, at_line, time = _next_grant(simulation), next_time(simulation.line), next_time(simulation.queue)
         is_grant = granted <= min(at_line, time)
@@ -62,7 +62,7 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
                 put(simulation.line, released, actor)
         elif vcpu.event == ACQUIRE and not is_grant:
             vcpu.asked = time
-            if not machine.rmap:
+            if not machine.faults_write_lock:
                 simulation.counters.lock_acquisitions += 1
                 acquired = _move_line(costs, simulation, time)
                 if at_once:
@@ -81,7 +81,7 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
             level = vcpu.level if at_once else leaf_level(memory, machine, space, page)
             hold = handle_fault(memory, machine, costs, simulation.counters, space, page, level, write, phase.logging)
             simulation.times.lock_hold += hold
-            if machine.rmap:
+            if machine.faults_write_lock:
                 time = _count_write_lock(costs, simulation, vcpu, time) + hold
                 simulation.lock.write_free = time
                 resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
@@ -89,7 +89,7 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
                 vcpu.event = RELEASE
                 put(simulation.queue, time + hold, actor)
         if resumed != NEVER:
-            horizon = NEVER if machine.private else _horizon(simulation)
+            horizon = NEVER if machine.vcpus_disjoint else _horizon(simulation)
             is_at_mark = phase.period != 0 and vcpu.event == RUN
             if is_at_mark:
                 start_alone(machine, memory, simulation, marks, phase, vcpu, resumed)

@@ -83,7 +83,7 @@ def _fitted(data: str, base: Profile, output: Path) -> tuple[str, list[str]]:
 def _measured_host(base: Profile, memory: str, repeats: int) -> tuple[str, list[str]]:
     """The profile of this host as a file's text, and what is said of it."""
     from core.config import check_field
-    from core.live.errors import LiveError
+    from core.live.processes.errors import LiveError
     from core.live.processes.segment import check_host
     from core.run import warm_up
 

@@ -1,7 +1,7 @@
 """`splitsweep query`: one SELECT over a dataset's views, and its result as text or Parquet.
 
-The SQL comes from the command line and is run with nothing but the dataset in reach (see sweep.dataset.views). Only a single
-SELECT is let through: everything else either changes something or would write files into the dataset.
+The SQL comes from the command line and is run with nothing but the dataset in reach (see sweep.dataset.views). Only a
+single SELECT is let through: everything else either changes something or would write files into the dataset.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How far predictions are from measured timings: every timing beside what the engine says, and how good that is.
 
-The numbers come straight from full-size runs, unlike those of sweep.evidence.prediction, which a fit needs by the thousand: a
-profile that was fitted to small memories is judged here by the memory that was measured. Every config runs once for
-all timings that were taken of it, in parallel processes; Ray is not needed for a minute of work.
+The numbers come straight from full-size runs, unlike those of sweep.evidence.prediction, which a fit needs by the
+thousand: a profile that was fitted to small memories is judged here by the memory that was measured. Every config runs
+once for all timings that were taken of it, in parallel processes; Ray is not needed for a minute of work.
 
 Errors at the data that a profile was fitted to flatter it. `held_out` gives the honest ones: each timing is predicted
 by a profile fitted without its group.

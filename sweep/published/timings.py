@@ -1,9 +1,9 @@
 """The published measurements: timings of real hosts that predictions are put beside.
 
-The data is results/published/published.csv. sweep/published/published.csv links to it, so that the package finds it beside its
-code in a checkout and, as a copy that the build makes, in an installed wheel. Each timing becomes a `Measurement` in
-the words of core.config: sizes in bytes, `phase` for what was timed. `machine_key` answers which configs are the
-machine that a measurement was taken on.
+The data is results/published/published.csv. sweep/published/published.csv links to it, so that the package finds it
+beside its code in a checkout and, as a copy that the build makes, in an installed wheel. Each timing becomes a
+`Measurement` in the words of core.config: sizes in bytes, `phase` for what was timed. `machine_key` answers which
+configs are the machine that a measurement was taken on.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`splitsweep plot`: the tables of a dataset as one chart, with a panel for each table.
 
-A chart draws the Tables of sweep.showing.tables and asks the dataset nothing itself, so that tables and charts cannot disagree:
-the row field runs along the x axis, the column field is told by colour, and configs that differ in anything else get a
-panel of their own, under the heading that the table has. The small print below the title says what the marks mean and
-counts what is missing.
+A chart draws the Tables of sweep.showing.tables and asks the dataset nothing itself, so that tables and charts cannot
+disagree: the row field runs along the x axis, the column field is told by colour, and configs that differ in anything
+else get a panel of their own, under the heading that the table has. The small print below the title says what the marks
+mean and counts what is missing.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A table never mixes machines silently. Configs that differ in anything but the row field, the column field and `repeat`
 go to tables of their own, each with a heading that names what differs; `repeat` is the one field that is aggregated, by
-its median. A cell without a result stays in the table and is counted (see sweep.showing.table_text for how it is printed).
+its median. A cell without a result stays in the table and is counted (sweep.showing.table_text tells how it is shown).
 
 `published_tables` follows the publications instead: every published table for which the dataset has configs, in their
 order. For the cover letter's sweep those are the six tables of the thread.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.sim.event_queue import NEVER, new_ring, next_time, put, take
+from core.sim.state.event_queue import NEVER, new_ring, next_time, put, take
 
 
 @given(

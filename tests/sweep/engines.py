@@ -11,7 +11,7 @@ from threading import Event
 
 from core.config import Config, config_record, make_config
 from core.identity import config_id
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.rows import Row
 from sweep.dataset.store import Store
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.segment import Segment
 from core.live.processes.server import Server, how_ended, kill_server
 from core.live.processes.serving import Function, Task

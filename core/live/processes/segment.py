@@ -1,9 +1,9 @@
 """The shared-memory segment of a live run: one nameless memory file, laid out as a list of arrays.
 
 The file (memfd) has no name anywhere, so the kernel frees it with the last process that maps it: nothing can be left
-behind, whoever is killed. Other processes get it by file descriptor (core.live.processes.server) and lay the same arrays over it.
-Its first line is the abort line of core.live.sync.waiting; the fields follow in their order, each on a cache line of its own
-or on a page of its own. It starts as zeros, and a page takes memory only once it is written.
+behind, whoever is killed. Other processes get it by file descriptor (core.live.processes.server) and lay the same
+arrays over it. Its first line is the abort line of core.live.sync.waiting; the fields follow in their order, each on a
+cache line of its own or on a page of its own. It starts as zeros, and a page takes memory only once it is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.compiled.records import Integers
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.sync.waiting import ABORT_WORDS, prepare_abort
 
 CACHE_LINE: Final = 64

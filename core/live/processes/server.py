@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.segment import check_host
 from core.live.processes.serving import PACKET
 

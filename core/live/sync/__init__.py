@@ -1,1 +1,1 @@
-"""How the processes of a live run wait for each other: a fair queued lock, a barrier, and the instructions below them."""
+"""How the processes of a live run wait for each other: a fair queued lock, a barrier, and what lies below them."""

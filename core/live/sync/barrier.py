@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 from core.compiled.atomics import compare_and_swap, exchange, fetch_add, load_acquire
+from core.compiled.instructions import pause, wake
 from core.compiled.kernel import kernel
 from core.compiled.records import Integers
-from core.live.sync.instructions import pause, wake
 from core.live.sync.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, sleep
 
 _ARRIVED: Final = 0

@@ -29,9 +29,9 @@ from __future__ import annotations
 from typing import Final
 
 from core.compiled.atomics import compare_and_swap, exchange, fetch_add, fetch_and_not, load_acquire, store_release
+from core.compiled.instructions import park, pause, wake, yield_cpu
 from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Integers
-from core.live.sync.instructions import park, pause, wake, yield_cpu
 from core.live.sync.waiting import ABORTED, AT_ONCE, LINE, WAITED, is_aborted, nap, sleep, spin
 
 _STATE: Final = 0

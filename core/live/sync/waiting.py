@@ -4,7 +4,7 @@ A process that has a CPU to itself is answered soonest if it spins. Where proces
 the one it waits for may have no CPU. Giving up the CPU again and again would not do, because a fair scheduler
 gives everybody who is ready to run, if only to look once more, as large a share of the CPUs as the one who works.
 So what is waited for says how many times to look before sleeping (`spins_for`), and whoever changes a word on which
-somebody sleeps wakes them (`core.live.sync.instructions.park` and `wake`).
+somebody sleeps wakes them (`core.compiled.instructions.park` and `wake`).
 
 Nobody who need not wait looks at the abort word: a loop that takes a free lock again and again asks `is_aborted`.
 
@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Final
 
 from core.compiled.atomics import address_of, load_acquire
+from core.compiled.instructions import park, pause
 from core.compiled.kernel import inlined
 from core.compiled.records import Integers
-from core.live.sync.instructions import park, pause
 
 LINE: Final = 8
 """64-bit words of a cache line."""

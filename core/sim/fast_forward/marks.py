@@ -1,12 +1,4 @@
-"""Fast-forward: a pass that repeats itself is not stepped through; the result is the same, bit for bit.
-
-The simulation is deterministic. Where its actors stand as they stood one period of pages before, only later and
-further on, and find the same memory before them, they will do the same again, as often as memory stays the same: the
-next periods are skipped, and what one period counted is counted that many times. Nothing here knows what a fault does.
-
-The vCPUs stop for a moment at marks, a period apart. A vCPU that got from one mark to the next without the lock is on
-its own, and skips on its own. All vCPUs skip together where they stand, at a mark of vCPU 0, as at its mark before.
-"""
+"""Where a pass is compared with itself a period ago, and skipped: by one vCPU alone, or by all together."""
 
 from __future__ import annotations
 
@@ -29,7 +21,7 @@ from core.sim.fast_forward.periods import (
     skip_periods,
 )
 from core.sim.fast_forward.standing import Standing, keep_standing, move_events, new_standing, stand_alike
-from core.sim.state import FINISHED, RUN, VCPU
+from core.sim.state.actors import FINISHED, RUN, VCPU
 from core.tables import Counts
 
 ALONE: Final = layout(["kept", "time"])

@@ -16,7 +16,7 @@ from core.compiled.records import Integers, words_of
 from core.counters import COUNTERS
 from core.mmu.block import block_of, chunk_of, hold, is_like, release, share
 from core.mmu.walk import entry_index
-from core.sim.state import TIMES
+from core.sim.state.actors import TIMES
 from core.sizes import PAGES_PER_2M
 from core.spte import TABLE
 from core.stalls import BUCKETS

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Record, layout, new_record
-from core.sim.event_queue import EVENT
 from core.sim.fast_forward.periods import Counted, keep_counted, new_counted
-from core.sim.state import FINISHED, LOCK, RUN, VCPU
+from core.sim.state.actors import FINISHED, LOCK, RUN, VCPU
+from core.sim.state.event_queue import EVENT
 
 MOMENT: Final = layout(["kept", "time", "queued", "in_line"])
 """Whether the moment is remembered, when it was, and how many events were due."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from core.config import Config, config_text, make_config
 from core.live.cpus import usable_cpus
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.segment import check_host
 from core.rows import Row
 from core.run import run_config, warm_up

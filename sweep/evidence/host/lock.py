@@ -15,14 +15,14 @@ from typing import Final
 import numpy as np
 
 from core.compiled.atomics import load_acquire, store_release
+from core.compiled.instructions import pause, read_cycles, yield_cpu
 from core.compiled.kernel import kernel
 from core.compiled.records import Integers
 from core.live.clock import Calibration, calibrate_cycles
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.run import Member, run_processes
 from core.live.processes.segment import Field, Segment, new_segment
 from core.live.processes.server import kept_server
-from core.live.sync.instructions import pause, read_cycles, yield_cpu
 from core.live.sync.lock import lock_words, prepare_lock, read_lock, read_unlock, write_lock, write_unlock
 from core.live.sync.waiting import is_aborted, spins_for
 

@@ -15,7 +15,7 @@ import pytest
 
 from core.live import cpus
 from core.live.cpus import own_cpus, usable_cpus
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 
 ROOT = Path(__file__).parents[3]
 CPUS = usable_cpus()

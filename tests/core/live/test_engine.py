@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from core.config import Config, make_config
 from core.costs.profile import load_profile
 from core.live.engine import measure
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.rows import COUNT_COLUMNS, PHASE_COLUMNS, Row
 from core.sim.engine import simulate
 from tests.core.configurations import configurations
@@ -146,7 +146,7 @@ SCRIPT = """
 import sys
 from core.config import make_config
 from core.live.engine import measure
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 config = make_config(
     {"engine": "live", "mem_per_vcpu": "1GiB", "vcpus": 2, "mmu": "legacy_tdp", "backing": "2M", "split": "lazy"}
     | {"initially_all_set": False, "iterations": 300}

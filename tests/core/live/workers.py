@@ -10,11 +10,11 @@ from typing import Any, Final
 import numpy as np
 
 from core.compiled.atomics import fetch_add, load_acquire, store_release
+from core.compiled.instructions import park, pause, read_cycles, read_nanoseconds, wake, yield_cpu
 from core.compiled.kernel import kernel
 from core.compiled.records import Integers
 from core.live.processes.segment import PAGE, Field, Segment
 from core.live.sync.barrier import BARRIER_WORDS, prepare_barrier, wait_at_barrier
-from core.live.sync.instructions import park, pause, read_cycles, read_nanoseconds, wake, yield_cpu
 from core.live.sync.lock import (
     is_contended,
     lock_words,

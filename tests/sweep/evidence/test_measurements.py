@@ -13,7 +13,7 @@ from sweep.errors import QueryError, SweepError
 from sweep.evidence.measurements import Measured, MeasurementError, published_as_measured, read_measurements
 from tests.sweep.datasets import write_shard
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEADER = "source,mmu,split,vcpus,mem_per_vcpu_gib,backing,write_percent,initially_all_set,metric,iteration,seconds"
 LINE = "mine,shadow,lazy,2,0.5,2M,20,false,dirty,1,0.25"
 
@@ -115,7 +115,7 @@ def test_predictions_beside_measurements_are_left_aside(tmp_path: Path) -> None:
 
 
 def test_predictions_of_two_profiles_are_no_measurements(tmp_path: Path) -> None:
-    shipped = ROOT / "core" / "profiles" / "cascade-lake-2022.toml"
+    shipped = ROOT / "core" / "costs" / "profiles" / "cascade-lake-2022.toml"
     (tmp_path / "mine.toml").write_text(shipped.read_text())
     write_shard(tmp_path / "two", [config(), config(profile=str(tmp_path / "mine.toml"))])
     with pytest.raises(SweepError, match="holds predictions of several profiles"):

@@ -20,7 +20,7 @@ from tests.core.live.leftovers import family, still_alive
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the live engine needs Linux")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIELDS = {"vcpus": 2, "mmu": "shadow", "backing": "2M", "iterations": 16}  # a second, as every pass faults
 SIZES = ("126MiB", "128MiB", "130MiB", "132MiB")
 SPEC = "".join(

@@ -242,7 +242,7 @@ def test_a_page_of_html_asks_the_network_for_nothing(tmp_path: Path) -> None:
 
 def test_help_needs_no_drawing_library() -> None:
     check = "import sys, sweep.cli; assert not {'altair', 'vl_convert'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(__file__).parents[3])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sweep.spec.grid import Grid, grid_points, shared_point, without_shared_poin
 from sweep.spec.values import parse_override
 
 GIB = 2**30
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.run import Member, run_processes
 from core.live.processes.segment import Segment, new_segment
 from core.live.processes.server import Server, kept_server, process_server, start_server, stop_kept_servers
@@ -25,7 +25,7 @@ from core.live.processes.serving import Function
 from tests.core.live import workers
 from tests.core.live.leftovers import descriptors, memory_files, still_alive
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WITHIN = 5.0
 """Seconds in which a failed run must be over."""
 

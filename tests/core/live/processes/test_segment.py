@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.compiled.records import layout
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.live.processes.segment import CACHE_LINE, PAGE, Field, map_segment, new_segment
 from core.live.sync.waiting import ABORT
 from tests.core.live.leftovers import descriptors, memory_files

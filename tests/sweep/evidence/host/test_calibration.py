@@ -14,7 +14,7 @@ import sweep.evidence.host.live_validation as live_validation
 from core.config import Config, make_config
 from core.costs.laws import costs_of
 from core.costs.profile import PARAMETERS, load_profile
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.cli import exit_code

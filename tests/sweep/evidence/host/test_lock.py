@@ -8,7 +8,7 @@ from itertools import cycle
 import pytest
 
 import sweep.evidence.host.lock as host_lock
-from core.live.errors import LiveError
+from core.live.processes.errors import LiveError
 
 
 def give_turns(monkeypatch: pytest.MonkeyPatch, turns: Iterator[float]) -> None:

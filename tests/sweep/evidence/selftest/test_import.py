@@ -21,8 +21,8 @@ from sweep.evidence.selftest.command import read_command
 from sweep.evidence.selftest.imports import configured_runs
 from sweep.evidence.selftest.text import SelftestText, Timing, read_selftest_text
 
-DATA = Path(__file__).parents[1] / "data"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "measuring.md"
+DATA = Path(__file__).parents[3] / "data"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "measuring.md"
 OLD, NEW, LOOP = (DATA / f"dirty-log-perf-{name}.txt" for name in ("5.17", "6.12", "loop"))
 
 SHORT = """\

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from core.compiled.records import Integers, Record, layout, new_record
 from core.counters import COUNTERS
-from core.sim.event_queue import EventRing, new_ring
+from core.sim.state.event_queue import EventRing, new_ring
 from core.stalls import BUCKETS
 
 # What a vCPU's event in the queue means.

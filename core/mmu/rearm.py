@@ -12,7 +12,7 @@ from core.spte import ALL_BITS, DIRTY, MMU_WRITABLE, WRITABLE
 
 
 @kernel
-def protect_leaf(memory, machine, counters, index, level):
+def rearm_leaf(memory, machine, counters, index, level):
     """Re-arm the leaf at `index` of `level`: by D-bit if PML tracks it, else by W bit; return 1 if it changed."""
     entry = memory.sptes[index]
     if machine.pml and level <= machine.track_level:
@@ -67,7 +67,7 @@ def take_reported_word(memory, machine, word):
 
 
 @kernel
-def protect_word(memory, machine, counters, word, mask):
+def rearm_word(memory, machine, counters, word, mask):
     """Re-arm the pages of `mask` in a word of the bitmap, in all spaces; return (splits, leaves visited, changed).
 
     With initially_all_set the huge leaves that remain over the word are split (eager) or write-protected first.
@@ -88,7 +88,7 @@ def protect_word(memory, machine, counters, word, mask):
     for space in range(machine.spaces):
         if machine.track_level == 2:
             if leaf_level(memory, machine, space, first) == 2:
-                changed += protect_leaf(memory, machine, counters, entry_index(memory, machine, space, first, 2), 2)
+                changed += rearm_leaf(memory, machine, counters, entry_index(memory, machine, space, first, 2), 2)
                 visited += 1
             continue
         region = -1
@@ -103,7 +103,7 @@ def protect_word(memory, machine, counters, word, mask):
                 continue
             index = entry_index(memory, machine, space, page, 1)
             if memory.sptes[index]:
-                changed += protect_leaf(memory, machine, counters, index, 1)
+                changed += rearm_leaf(memory, machine, counters, index, 1)
                 visited += 1
     return splits, visited, changed
 
