@@ -1,4 +1,4 @@
-"""The engine's event counts equal those of real KVM (tests/data/kvm-counts.csv; its columns: docs/model.md)."""
+"""The engine's event counts equal those of real KVM (tests/data/kvm-counts*.csv; what they compare: docs/model.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from core.rows import Row
 from core.sim.engine import simulate
 from core.tables import Memory, Words, bitmap_in_order, machine_of
 
-DATA = Path(__file__).parent.parent / "data" / "kvm-counts.csv"
+DATA = Path(__file__).parent.parent / "data"
+
+RECORDED = {"kvm-counts.csv": 106, "kvm-counts-2.csv": 69}
+"""The files, with the configurations in each."""
 
 Counts = list[dict[str, str]]
 
@@ -37,10 +40,10 @@ SUMS = {
 }
 
 
-def read_configurations() -> dict[str, tuple[Config, Counts]]:
+def read_configurations(file: str) -> dict[str, tuple[Config, Counts]]:
     """Every configuration of the file with its phases, keyed by a readable name."""
     runs: dict[str, Counts] = {}
-    with DATA.open() as lines:
+    with (DATA / file).open() as lines:
         for row in csv.DictReader(lines):
             fields = list(row)[: list(row).index("phase")]
             runs.setdefault(" ".join(f"{name}={row[name]}" for name in fields if row[name]), []).append(row)
@@ -79,7 +82,9 @@ def fnv(words: Words) -> int:
     return value
 
 
-CONFIGURATIONS = read_configurations()
+FILES = {file: read_configurations(file) for file in RECORDED}
+
+CONFIGURATIONS = {name: run for runs in FILES.values() for name, run in runs.items()}
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -114,7 +119,7 @@ def differences_of(row: Row, real: dict[str, str], bitmaps: dict[int | None, int
     if real["phase"] == "get":
         expected["bitmap_fnv"] = int(real["bitmap_fnv"])
         found["bitmap_fnv"] = bitmaps[row["iteration"]]
-    if real["phase"] not in ("disable",):  # how often disable flushes depends on who waits for the CPU then
+    if are_flushes_the_regions(row):
         expected["tlb_flushes"] = int(real["tlb_flush_requests"])
     return [
         f"{row['phase']} {row['iteration'] or ''}: {name} is {found[name]}, KVM has {value}"
@@ -123,6 +128,19 @@ def differences_of(row: Row, real: dict[str, str], bitmaps: dict[int | None, int
     ]
 
 
-def test_the_file_holds_every_configuration_that_was_measured() -> None:
-    assert len(CONFIGURATIONS) == 106
+def are_flushes_the_regions(row: Row) -> bool:
+    """Whether the flush requests that KVM counted are those of the test's memory, all of them, in every run.
+
+    How often disable flushes depends on who waits for the CPU then. With several vCPUs those of populate include slot
+    0's (the guest's code and stacks), and the TDP MMU's vCPUs, which fault side by side, count them without a lock, so
+    that one may get lost.
+    """
+    if row["phase"] == "disable":
+        return False
+    return row["vcpus"] == 1 or not (row["phase"] == "populate" or (row["phase"] == "dirty" and row["mmu"] == "tdp"))
+
+
+def test_the_files_hold_every_configuration_that_was_measured() -> None:
+    assert {file: len(runs) for file, runs in FILES.items()} == RECORDED
+    assert len(CONFIGURATIONS) == sum(RECORDED.values())
     assert np.all([len(counts) > 8 for _, counts in CONFIGURATIONS.values()])
