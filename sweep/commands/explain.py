@@ -8,7 +8,8 @@ import typer
 
 from core.config import make_config, parse_field
 from sweep.errors import SpecError
-from sweep.showing.explain import WIDTH, explanation, print_explanation
+from sweep.running.waiting import shown_wait
+from sweep.showing.explain import WIDTH, explanation, machine_text, print_explanation
 
 
 def explain(
@@ -24,7 +25,7 @@ def explain(
     """
     from rich.console import Console
 
-    from core.run import run_config
+    from core.run import estimated_seconds, run_config, warm_up
 
     values: dict[str, object] = {}
     for word in words or []:
@@ -35,4 +36,10 @@ def explain(
             raise SpecError(f"{name}: given twice; name each field once")
         values[name] = parse_field(name, text)
     config = make_config(values)
-    print_explanation(explanation(config, run_config(config)), Console(width=WIDTH))
+    if config.engine == "sim":
+        with shown_wait("compiling the simulator, once for this version"):
+            warm_up()
+    doing = "measuring" if config.engine == "live" else "simulating"
+    with shown_wait(f"{doing} {machine_text(config)}", estimated_seconds(config)):
+        rows = run_config(config)
+    print_explanation(explanation(config, rows), Console(width=WIDTH))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.config import Config, config_notes, config_text
+from core.costs.profile import load_profile
 from core.rows import Row
 from core.sizes import format_size
 
@@ -36,6 +37,20 @@ TIME_PARTS: Final[Mapping[str, str]] = {
 
 VCPU_PHASES: Final = ("populate", "dirty", "after_disable")
 """Phases in which the vCPUs run; the others are one ioctl each."""
+
+OTHER_IS: Final[Mapping[str, str]] = {
+    "enable": "outside mmu_lock: allocating the dirty bitmap, flushing TLBs",
+    "get": "outside mmu_lock: copying the dirty bitmap to user space",
+    "clear": "outside mmu_lock: flushing TLBs",
+    "disable": "outside mmu_lock: flushing TLBs",
+}
+"""What the ioctls do in the time that is neither lock wait nor lock hold."""
+
+OTHER_OF_VCPUS: Final = "from the start of the pass to each vCPU's own start"
+
+UPPER_STALLS: Final = ("stall_p90_ns", "stall_p99_ns", "stall_p999_ns")
+EQUAL_WITHIN: Final = 1.1
+"""Where the upper percentiles are as near to each other as this, the stalls have no tail, which no host shows."""
 
 FAULT_KINDS: Final[Mapping[str, str]] = {
     "faults_not_present": "not present",
@@ -76,15 +91,15 @@ class Line(NamedTuple):
 
 def explanation(config: Config, rows: Sequence[Row]) -> Iterator[Line]:
     """The whole explanation of a config and the phase rows that the engine returned for it."""
-    size = f"{config.vcpus} {'vCPU' if config.vcpus == 1 else 'vCPUs'} x {format_size(config.mem_per_vcpu)}"
-    yield Line(f"{size}: {config_text(config)}", "bold")
+    yield Line(f"{machine_text(config)}: {config_text(config)}", "bold")
     for note in config_notes(config):
         yield Line(f"note: {note}", "yellow")
     written = {row["iteration"]: int(row["pages_written"]) for row in rows if row["phase"] == "dirty"}
     for row in rows:
         yield Line("")
-        yield from _time_lines(row)
+        yield from _time_lines(config, row)
         yield from _count_lines(row, written.get(row["iteration"], 0))
+        yield from _stall_lines(config, row)
     yield Line("")
     for sentence in closing_words(config, rows):
         yield Line(sentence, "bold")
@@ -130,19 +145,46 @@ def phase_words(config: Config, row: Row) -> str:
     return f"{phase_name(row)} ({row['seconds']:.6f} s): {row[part] / total:.0%} {whose} {doing}: {cause}."
 
 
+def machine_text(config: Config) -> str:
+    """`64 vCPUs x 1GiB`."""
+    return f"{config.vcpus} {'vCPU' if config.vcpus == 1 else 'vCPUs'} x {format_size(config.mem_per_vcpu)}"
+
+
+def cpus_beyond(config: Config) -> int | None:
+    """The CPUs of the profile's host where a simulated config has more vCPUs than that: its times are extrapolated."""
+    cpus = int(load_profile(config.profile)["machine.cpus"])
+    return cpus if config.engine == "sim" and config.vcpus > cpus else None
+
+
 def phase_name(row: Row) -> str:
     """`enable`, `dirty 1`: the phase with its iteration."""
     return f"{row['phase']} {row['iteration']}" if row["iteration"] else str(row["phase"])
 
 
-def _time_lines(row: Row) -> Iterator[Line]:
+def _time_lines(config: Config, row: Row) -> Iterator[Line]:
     """The length of the phase, and the parts of all threads' time that a percentage with one digit can show."""
-    yield Line(f"{phase_name(row)}: {row['seconds']:.9f} s", "bold cyan")
+    yield Line(f"{phase_name(row)}: {row['seconds']:.9f} s{_trust_text(config, row)}", "bold cyan")
     total = _total_time(row)
+    of_vcpus = row["phase"] in VCPU_PHASES
+    if of_vcpus and config.vcpus > 1:
+        yield Line(f"  time of all {config.vcpus} vCPUs added up, {total:.9f} s:")
     for name, label in TIME_PARTS.items():
         if row[name] > total * 0.0005:
             bar = "#" * round(row[name] / total * BAR_WIDTH)
             yield Line(f"  {label:<10} {row[name] / total:6.1%} {row[name]:16.9f} s  {bar}".rstrip())
+    if row["time_other_s"] > total * 0.0005:
+        yield Line(f"  (other: {OTHER_OF_VCPUS if of_vcpus else OTHER_IS[row['phase']]})", "dim")
+
+
+def _trust_text(config: Config, row: Row) -> str:
+    """How far the time can be trusted: its 90% interval, and whether it lies outside what the profile's host shows."""
+    words = []
+    if row["seconds_hi"] is not None:
+        words.append(f"90%: {row['seconds_lo']:.4g} to {row['seconds_hi']:.4g} s")
+    beyond = cpus_beyond(config)
+    if beyond is not None:
+        words.append(f"extrapolated: beyond {beyond} CPUs")
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _count_lines(row: Row, pages_written: int) -> Iterator[Line]:
@@ -162,8 +204,19 @@ def _count_lines(row: Row, pages_written: int) -> Iterator[Line]:
         yield Line(
             f"  mmu_lock   taken: {row['lock_acquisitions']:,}, waited for: {row['lock_contended']:,} ({share:.0%})"
         )
-    if row["stall_max_ns"]:
-        yield Line(f"  stalls     {', '.join(f'{label} {_time_text(row[name])}' for name, label in STALLS.items())}")
+
+
+def _stall_lines(config: Config, row: Row) -> Iterator[Line]:
+    """What accesses took beyond plain ones; a distribution without a tail is the simulator's, and is called so."""
+    if not row["stall_max_ns"]:
+        return
+    yield Line(f"  stalls     {', '.join(f'{label} {_time_text(row[name])}' for name, label in STALLS.items())}")
+    low, *_, high = (row[name] for name in UPPER_STALLS)
+    if config.engine == "sim" and low and high <= low * EQUAL_WITHIN:
+        in_step = "simulated vCPUs are in step, each waits as long as every other"
+        waiting = row["time_lock_wait_s"] > row["time_exit_s"]
+        reason = in_step if waiting else "a simulated event costs the same each time"
+        yield Line(f"  (p90 to p99.9 are equal: {reason}; on a host they spread)", "dim")
 
 
 def _counted(row: Row, names: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import pytest
 from rich.console import Console
@@ -38,13 +39,13 @@ def block(found: list[str], phase: str) -> list[str]:
 
 def test_every_phase_is_explained_in_order() -> None:
     found = lines(small())
-    titles = [line.split(":")[0] for line in found[1:] if line.endswith(" s") and not line.startswith(" ")]
+    titles = [line.split(":")[0] for before, line in itertools.pairwise(found) if not before and " s (90%: " in line]
     assert titles == ["populate", "enable", "dirty 1", "get 1", "clear 1", "disable", "after_disable"]
 
 
 def test_the_parts_of_a_phase_add_up_to_all_of_it() -> None:
     dirty = block(lines(small(mmu="shadow", split="lazy", vcpus=4)), "dirty 1")
-    parts = [line for line in dirty if line[2:12].strip() in TIME_PARTS.values()]
+    parts = [line for line in dirty if line[2:12].strip() in TIME_PARTS.values() and "%" in line]
     shares = [float(line.split("%")[0].split()[-1]) for line in parts]
     assert sum(shares) == pytest.approx(100, abs=0.3)
 
@@ -97,6 +98,42 @@ def test_pages_reported_are_set_against_pages_written() -> None:
     found = block(lines(small(mmu="legacy_tdp", split="lazy", write_percent=20)), "get 1")
     (dirty,) = (line for line in found if line.startswith("  dirty"))
     assert dirty == "  dirty      pages reported: 16,321, written: 3,277 (4.98 reported for each written)"
+
+
+def test_a_time_comes_with_its_interval() -> None:
+    config = small(mmu="legacy_tdp", split="lazy", vcpus=4)
+    (row,) = (row for row in run_config(config) if row["phase"] == "dirty")
+    first, *_ = block(lines(config), "dirty 1")
+    assert first == (f"dirty 1: {row['seconds']:.9f} s (90%: {row['seconds_lo']:.4g} to {row['seconds_hi']:.4g} s)")
+
+
+def test_more_vcpus_than_the_host_of_the_profile_has_cpus_are_an_extrapolation() -> None:
+    titles = [line for line in lines(small(vcpus=97)) if line.startswith(("populate", "enable", "dirty"))]
+    assert titles
+    assert all(line.endswith("; extrapolated: beyond 96 CPUs)") for line in titles)
+    assert not any("extrapolated" in line for line in lines(small(vcpus=96)))
+
+
+def test_times_of_several_vcpus_are_called_a_sum() -> None:
+    config = small(mmu="shadow", split="lazy", vcpus=4)
+    (row,) = (row for row in run_config(config) if row["phase"] == "dirty")
+    total = sum(row[name] for name in TIME_PARTS)
+    assert f"  time of all 4 vCPUs added up, {total:.9f} s:" in block(lines(config), "dirty 1")
+    assert not any("added up" in line for line in block(lines(config), "enable"))
+    assert not any("added up" in line for line in lines(small(vcpus=1)))
+
+
+def test_the_other_time_is_told_for_what_it_is() -> None:
+    found = lines(small(vcpus=4))
+    assert "  (other: outside mmu_lock: allocating the dirty bitmap, flushing TLBs)" in block(found, "enable")
+    assert "  (other: from the start of the pass to each vCPU's own start)" in block(found, "dirty 1")
+
+
+def test_stalls_without_a_tail_are_said_to_be_the_simulators() -> None:
+    waiting = block(lines(small(mmu="legacy_tdp", split="lazy", vcpus=64)), "dirty 1")
+    assert any("in step, each waits as long as every other; on a host they spread" in line for line in waiting)
+    alone = block(lines(small(split="eager")), "dirty 1")
+    assert any("a simulated event costs the same each time; on a host they spread" in line for line in alone)
 
 
 def test_without_a_terminal_the_text_is_plain_and_no_wider_than_the_width() -> None:
