@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -208,7 +209,7 @@ def _runs(template: Row, configs: list[dict[str, object]], random: np.random.Gen
     wall = random.uniform(0.002, 2, len(configs))
     own |= {"wall_seconds": list(wall), "cpu_seconds": list(wall * 0.99)}
     same = {"engine_version": "1", "status": "ok", "attempts": 1, "peak_rss_bytes": 2**27, "host": "node-a"}
-    same |= {"node_cpus": 2, "started_at": "2026-01-01T00:00:00.000000+00:00"}
+    same |= {"node_cpus": 2, "started_at": datetime(2026, 1, 1, tzinfo=UTC)}
     arrays = [
         pa.array(own.get(column.name, [same.get(column.name)] * len(configs)), SCHEMAS[RUNS].field(column.name).type)
         for column in RUN_COLUMNS

@@ -8,6 +8,7 @@ field that has no effect for the chosen MMU is accepted and normalised, so that 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -42,6 +43,9 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
 
 LIVE_FIELDS: Final[dict[str, Any]] = {"touch_memory": False, "pin_vcpus": True}
 """The fields that only the live engine asks for, with the values they have for all others."""
+
+LABEL: Final = re.compile(r"[\w.:+/@~=-]{0,100}")
+"""What a label may be: a word that a shell and a list of overrides take as it is."""
 
 SLOT_PAGES_UNIT: Final = 64
 """The dirty bitmap is walked in words of 64 pages, so a memslot holds a whole number of words."""
@@ -79,6 +83,7 @@ class Config:
     pin_vcpus: bool = True  # live: each vCPU process stays on one CPU, where the host allows it
     profile: str = "cascade-lake-2022"
     repeat: int = 0
+    label: str = ""  # a word of the user's own that tells runs apart, such as a patch or a commit
 
     @property
     def pages(self) -> int:
@@ -201,6 +206,8 @@ def check_field(name: str, value: object) -> object:
     if not isinstance(value, kind):
         allowed = "true, false" if kind is bool else "a text"
         raise ConfigError(name, f"{value!r} is not allowed; allowed: {allowed}")
+    if name == "label" and not LABEL.fullmatch(str(value)):
+        raise ConfigError(name, f"{value!r} is not allowed; allowed: up to 100 letters, digits and _ . : + / @ ~ = -")
     return value
 
 

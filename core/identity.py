@@ -23,9 +23,13 @@ def config_id(config: Config) -> str:
 
 
 def identifying_record(config: Config) -> dict[str, Any]:
-    """The fields that name a config: those of the live engine only where it runs.
+    """The fields that name a config: those of the live engine only where it runs, a label only where there is one.
 
     They came later: without them results keep the names that they had before.
     """
     record = config_record(config)
-    return record if config.engine == "live" else {name: record[name] for name in record if name not in LIVE_FIELDS}
+    if config.engine != "live":
+        record = {name: record[name] for name in record if name not in LIVE_FIELDS}
+    if not config.label:
+        del record["label"]
+    return record

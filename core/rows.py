@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from core.config import FIELDS
@@ -16,7 +17,7 @@ from core.config import FIELDS
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One result column. `kind` is int, float, str or bool; every column may be null."""
+    """One result column. `kind` is int, float, str, bool or datetime (UTC); every column may be null."""
 
     name: str
     kind: type
@@ -33,9 +34,20 @@ def _config_columns() -> tuple[Column, ...]:
 
 CONFIG_COLUMNS: Final = _config_columns()
 
+PROVENANCE_COLUMNS: Final = (
+    Column("engine_version", str, "version of the engine's semantics"),
+    Column("profile_digest", str, "digest of the profile's content, whatever its file is called"),
+    Column("host", str, "name of the machine"),
+    Column("kernel_release", str, "kernel of the machine, as uname -r says"),
+    Column("source", str, "where the numbers come from: run, or the file they were imported from"),
+    Column("started_at", datetime, "when the run was started"),
+    Column("git_revision", str, "revision of splitsweep, if run from a checkout"),
+)
+"""Where a row comes from: the same in the row of a run and in those of its phases."""
+
 RUN_COLUMNS: Final = (
     *CONFIG_COLUMNS,
-    Column("engine_version", str, "version of the engine's semantics"),
+    *PROVENANCE_COLUMNS,
     Column("status", str, "ok or failed"),
     Column("error_type", str, "class of the error of a failed run"),
     Column("error", str, "message of the error of a failed run"),
@@ -43,17 +55,13 @@ RUN_COLUMNS: Final = (
     Column("wall_seconds", float, "wall-clock time the engine took"),
     Column("cpu_seconds", float, "CPU time the engine took"),
     Column("peak_rss_bytes", int, "largest resident memory of the worker process so far"),
-    Column("host", str, "name of the machine"),
     Column("node_cpus", int, "CPUs the worker's machine offers"),
-    Column("cpu_model", str, "what the machine calls its CPUs (this and the next six: live engine)"),
+    Column("cpu_model", str, "what the machine calls its CPUs (this and the next five: live engine)"),
     Column("cores", int, "physical cores of the machine that are online"),
     Column("numa_nodes", int, "NUMA nodes of the machine that are online"),
-    Column("kernel_release", str, "kernel of the machine, as uname -r says"),
     Column("huge_pages", str, "huge pages of the machine: when it gives them by itself, and how many are set aside"),
     Column("load_at_start", float, "load average of the last minute, before the run"),
     Column("oversubscribed", bool, "more vCPUs than CPUs that the run could use"),
-    Column("started_at", str, "UTC, ISO 8601"),
-    Column("git_revision", str, "revision of splitsweep, if run from a checkout"),
 )
 
 COUNT_COLUMNS: Final = (
@@ -112,6 +120,7 @@ TIME_COLUMNS: Final = (
 
 PHASE_COLUMNS: Final = (
     *CONFIG_COLUMNS,
+    *PROVENANCE_COLUMNS,
     Column("phase", str, "populate, enable, dirty, get, clear, disable or after_disable"),
     Column("iteration", int, "1.. for dirty, get and clear, else null"),
     *TIME_COLUMNS[:6],

@@ -138,8 +138,21 @@ def profile_of(name: str, values: Mapping[str, object], source: str, uncertainty
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
             raise ProfileError(f"profile {source}: {parameter}: {value!r} is not a number from 0 to 1e12")
         numbers[parameter] = float(value)
+    _check_machine(numbers, source)
     content = json.dumps([numbers, uncertainty and dataclasses.asdict(uncertainty)], sort_keys=True)
     return Profile(name, numbers, hashlib.sha256(content.encode()).hexdigest()[:16], uncertainty)
+
+
+def _check_machine(numbers: Mapping[str, float], source: str) -> None:
+    """Raise ProfileError for a machine that cannot be: a cost may be 0, a size not."""
+    cores = numbers["machine.cores"]
+    if cores < 1:
+        raise ProfileError(f"profile {source}: machine.cores: {cores:g} is not allowed; allowed: 1 or more")
+    if numbers["machine.cpus"] < cores:
+        cpus = f"machine.cpus: {numbers['machine.cpus']:g} is not allowed"
+        raise ProfileError(f"profile {source}: {cpus}; allowed: at least as many as machine.cores, {cores:g}")
+    if numbers["machine.node_gib"] == 0:
+        raise ProfileError(f"profile {source}: machine.node_gib: 0 is not allowed; allowed: more than 0")
 
 
 def _uncertainty_of(fit: object, source: str) -> Uncertainty:

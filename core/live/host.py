@@ -25,7 +25,6 @@ def host_facts(config: Config, root: Path = Path("/")) -> Row:
         "cpu_model": _found(r"^model name\s*:\s*(.+)$", cpu_info),
         "cores": _cores(root / "sys/devices/system/cpu"),
         "numa_nodes": _listed(_text(root / "sys/devices/system/node/online")),
-        "kernel_release": _text(root / "proc/sys/kernel/osrelease") or None,
         "huge_pages": _huge_pages(root / "sys/kernel/mm"),
         "load_at_start": float(load.split()[0]) if load else None,
         "oversubscribed": config.vcpus > len(usable_cpus()),

@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ import pyarrow as pa
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
-from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Column, Row
+from core.rows import PHASE_COLUMNS, PROVENANCE_COLUMNS, RUN_COLUMNS, Column, Row
 from sweep.dataset.arrow import spare_pandas
 from sweep.errors import StoreError
 
@@ -36,7 +37,13 @@ spare_pandas()
 RUNS: Final = "runs"
 PHASES: Final = "phases"
 
-_TYPES: Final = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+_TYPES: Final = {
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    str: pa.string(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
 _OBJECT_STORES: Final = ("s3", "gcs", "abfs")
 _SHARD_FILE: Final = re.compile(r"(?P<name>(?:merged-)?[0-9a-f]{16})\.parquet")
 _TEMPORARY_FILE: Final = re.compile(r"\..+\.tmp")
@@ -93,7 +100,11 @@ def make_folders(store: Store) -> None:
 
 
 def write_shard(store: Store, name: str, runs: Sequence[Row], phases: Sequence[Row]) -> None:
-    """Write both files of a shard, replacing a former one of this name."""
+    """Write both files of a shard, replacing a former one of this name. Phases get their run's provenance."""
+    provenance = {
+        run["config_id"]: {column.name: run.get(column.name) for column in PROVENANCE_COLUMNS} for run in runs
+    }
+    phases = [row | provenance[row["config_id"]] for row in phases]
     for table, rows in ((PHASES, phases), (RUNS, runs)):
         columns = _columns(SCHEMAS[table], rows)
         write_table(store, table, name, columns, compression="snappy")  # zstd takes twice as long on so few rows
@@ -103,6 +114,17 @@ def _columns(schema: Any, rows: Sequence[Row]) -> Any:
     """A pyarrow Table of the rows; Table.from_pylist does the same, more slowly."""
     named = zip(schema.names, schema.types, strict=True)
     arrays = [pa.array([row.get(name) for row in rows], kind) for name, kind in named]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def in_schema(table: str, rows: Any) -> Any:
+    """The rows of any version with today's columns: those that came later are null."""
+    schema = SCHEMAS[table]
+    nothing = pa.nulls(rows.num_rows)
+    arrays = [
+        (rows[name] if name in rows.column_names else nothing).cast(kind)
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -21,6 +21,7 @@ import hashlib
 from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,7 @@ from sweep.dataset.store import (
     Store,
     delete,
     file_names,
+    in_schema,
     make_folders,
     merged_into,
     scan_runs,
@@ -50,6 +52,8 @@ MERGE_FROM: Final = 32
 
 MERGED_BYTES: Final = 64 * 2**20
 """Size of the phases in a merged file, about; bounds the driver's memory."""
+
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)  # an imported row has no time of its own
 
 _READERS: Final = 4  # the workers are done, and an object store takes its time for each file
 
@@ -132,9 +136,9 @@ def _superseded(store: Store, to_run: Set[str]) -> dict[str, set[str]]:
     table = table.filter(_candidates(table, to_run))
     rows = zip(*(table[column].to_pylist() for column in table.column_names), strict=True)
     superseded: dict[str, set[str]] = {}
-    best: dict[str, tuple[bool, str, str]] = {}
+    best: dict[str, tuple[bool, datetime, str]] = {}
     for config_id, status, started_at, file in rows:
-        rank = (status == "ok", started_at or "", Path(file).stem)
+        rank = (status == "ok", started_at or _BEFORE_ALL, Path(file).stem)
         if status == "failed" and config_id in to_run:
             superseded.setdefault(rank[2], set()).add(config_id)
             continue
@@ -167,7 +171,8 @@ def _drop_rows(store: Store, superseded: dict[str, set[str]]) -> None:
 
 def _read(store: Store, table: str, name: str) -> Any:
     try:
-        return pq.ParquetFile(store.filesystem.open_input_file(store.file(table, name))).read(use_threads=False)
+        file = store.filesystem.open_input_file(store.file(table, name))
+        return in_schema(table, pq.ParquetFile(file).read(use_threads=False))
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"results {store.location}: {table}/{name}.parquet cannot be read: {error}") from None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from core.config import LIVE_FIELDS
@@ -30,7 +31,13 @@ VIEWS: Final = ("runs", "phases", "failures", "published")
 
 COLUMNS: Final = {"runs": RUN_COLUMNS, "phases": PHASE_COLUMNS}
 
-SQL_TYPES: Final = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
+SQL_TYPES: Final = {
+    int: "BIGINT",
+    float: "DOUBLE",
+    str: "VARCHAR",
+    bool: "BOOLEAN",
+    datetime: "TIMESTAMP WITH TIME ZONE",
+}
 
 _FAILURES: Final = f"""
 CREATE VIEW failures AS
@@ -156,9 +163,10 @@ def _scan(files: list[str], columns: tuple[Column, ...], name: str) -> str:
 
 
 def _with_all_columns(rows: str, columns: tuple[Column, ...]) -> str:
-    """The rows with every column, in order: shards from before the live engine lack its own."""
-    defaults = ", ".join(f"coalesce({name}, {str(value).lower()}) AS {name}" for name, value in LIVE_FIELDS.items())
-    return f"SELECT * REPLACE ({defaults}) FROM ({_no_rows(columns)} UNION ALL BY NAME {rows})"
+    """The rows with every column, in order: older shards lack the later ones, and have times of day as texts."""
+    defaults = [f"coalesce({name}, {str(value).lower()}) AS {name}" for name, value in LIVE_FIELDS.items()]
+    defaults += ["coalesce(label, '') AS label", f"started_at::{SQL_TYPES[datetime]} AS started_at"]
+    return f"SELECT * REPLACE ({', '.join(defaults)}) FROM ({_no_rows(columns)} UNION ALL BY NAME {rows})"
 
 
 def _no_rows(columns: tuple[Column, ...]) -> str:
@@ -168,6 +176,7 @@ def _no_rows(columns: tuple[Column, ...]) -> str:
 
 def _lock(connection: DuckDBPyConnection, folder: str) -> None:
     """From here on SQL sees the dataset's folder and nothing else of the machine, and cannot change that."""
+    connection.execute("SET TimeZone = 'UTC'")  # whatever the machine's: a dataset reads the same everywhere
     connection.execute("SET allowed_directories = [?]", [f"{folder}/"])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

@@ -41,6 +41,7 @@ UNPUBLISHED_FIELDS: Final = (
     *LIVE_FIELDS,
     "profile",
     "repeat",
+    "label",
 )
 """Fields that no publication names and that leave the published phases as they are: a match may have any value."""
 

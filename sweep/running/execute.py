@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ from sweep.dataset.store import Store, write_shard
 from sweep.dataset.upkeep import begin, finish, only_writer
 from sweep.errors import StoreError, SweepError
 from sweep.running.plan import Batch, Plan, split_batch
-from sweep.running.worker import Engine, Summary, new_row, run_batch, utc_now, warm_kernels
+from sweep.running.worker import Engine, Summary, new_row, run_batch, warm_kernels
 
 Report = Callable[["Progress"], None]
 
@@ -172,7 +173,7 @@ def _write_failure(store: Store, failure: Failed[Batch], attempts: int, revision
     if failure.crashed:
         error = f"killed its worker process each time it was started, {attempts} times: {error}"
     outcome: Row = {"status": "failed", "error_type": failure.error_type, "error": error, "attempts": attempts}
-    outcome |= {"started_at": utc_now(), "git_revision": revision}
+    outcome |= {"started_at": datetime.now(UTC), "git_revision": revision}
     runs = [new_row(task) | outcome for task in failure.batch.tasks]
     write_shard(store, failure.batch.name, runs, [])
 

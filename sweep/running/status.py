@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SPEC_FILE: Final = "spec.toml"
+
+_TIME: Final = "%Y-%m-%d %H:%M:%S"  # fractions of a second tell nobody anything here
 
 _RUNS: Final = """
 SELECT count(*) FILTER (status = 'ok'), count(*) FILTER (status = 'failed'), min(started_at), max(started_at),
@@ -61,8 +64,8 @@ class Status:
     failed: int
     other: int  # configs that the spec does not ask for: of an earlier spec, profile or engine version
     phase_rows: int
-    first: str | None
-    last: str | None
+    first: datetime | None
+    last: datetime | None
     engines: tuple[str, ...]
     hosts: Mapping[str, int]
     failures: tuple[FailureGroup, ...]
@@ -89,7 +92,7 @@ def status_text(status: Status) -> Iterator[str]:
         yield f"spec      {status.spec_error}"
     yield f"rows      {status.phase_rows:,} phases"
     if status.first and status.last:
-        yield f"started   {_time_text(status.first)} to {_time_text(status.last)} UTC"
+        yield f"started   {status.first:{_TIME}} to {status.last:{_TIME}} UTC"
     if status.engines:
         yield f"engine    {', '.join(status.engines)}"
     if status.hosts:
@@ -108,11 +111,6 @@ def _progress_text(status: Status) -> str:
     left = status.total - status.done - status.failed
     missing = f", {left:,} missing" if left else ""
     return f"{status.done:,} of {status.total:,} done ({status.done / status.total:.0%}){failed}{missing}"
-
-
-def _time_text(iso: str) -> str:
-    """`2026-01-01 12:00:00` from an ISO 8601 time: fractions of a second tell nobody anything here."""
-    return iso[:19].replace("T", " ")
 
 
 def _resolved_spec(file: Path) -> tuple[Spec | None, str | None]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from core.compiled.cache import is_warm
 from core.config import Config, config_record
+from core.costs.profile import load_profile
 from core.identity import ENGINE_VERSION, config_id
 from core.rows import Row
 from core.run import run_config
@@ -68,7 +69,7 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
     if config_id(task.config) != task.config_id:
         raise SweepError("this node runs another splitsweep or profile than the driver; install the same on every node")
     is_live = task.config.engine == "live"
-    row = new_row(task) | _machine() | (_host_facts(task.config) if is_live else {}) | {"started_at": utc_now()}
+    row = new_row(task) | _machine() | (_host_facts(task.config) if is_live else {}) | {"started_at": datetime.now(UTC)}
     wall, cpu = time.perf_counter(), time.process_time()
     phases: list[Row] = []
     try:
@@ -84,7 +85,7 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
 
 @functools.cache  # asking the kernel for its CPUs takes 1% of a small config's time
 def _machine() -> Row:
-    return {"host": socket.gethostname(), "node_cpus": os.cpu_count()}
+    return {"host": socket.gethostname(), "kernel_release": os.uname().release, "node_cpus": os.cpu_count()}
 
 
 def _host_facts(config: Config) -> Row:
@@ -94,8 +95,6 @@ def _host_facts(config: Config) -> Row:
 
 
 def new_row(task: Task) -> Row:
-    return {"config_id": task.config_id, **config_record(task.config), "engine_version": ENGINE_VERSION}
-
-
-def utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    """What the row of a run says before it is started."""
+    origin = {"engine_version": ENGINE_VERSION, "profile_digest": load_profile(task.config.profile).digest}
+    return {"config_id": task.config_id, **config_record(task.config), **origin, "source": "run"}

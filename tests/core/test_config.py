@@ -84,6 +84,8 @@ def test_a_field_without_effect_is_normalised_away(values: dict[str, object], fi
         ({"engine": "live", "concurrent": True}, "concurrent: true is not supported by this version; allowed: false"),
         ({"engine": "kvm"}, "engine: 'kvm' is not allowed; allowed: sim, live"),
         ({"engine": "live", "touch_memory": 1}, "touch_memory: 1 is not allowed; allowed: true, false"),
+        ({"label": "a b"}, "label: 'a b' is not allowed; allowed: up to 100 letters, digits and _ . : + / @ ~ = -"),
+        ({"label": 7}, "label: 7 is not allowed; allowed: a text"),
         ({"pin_vcpus": "no"}, "pin_vcpus: 'no' is not allowed; allowed: true, false"),
     ],
 )
@@ -126,3 +128,10 @@ def test_different_configs_have_different_ids(one: Config, other: Config) -> Non
 def test_results_from_before_the_live_engine_keep_their_names() -> None:
     assert not identifying_record(make_config({})).keys() & LIVE_FIELDS.keys()
     assert identifying_record(make_config({"engine": "live"})).keys() > LIVE_FIELDS.keys()
+
+
+def test_a_label_names_a_config_only_where_there_is_one() -> None:
+    assert "label" not in identifying_record(make_config({}))
+    assert identifying_record(make_config({"label": "v3"}))["label"] == "v3"
+    assert config_id(make_config({"label": "v3"})) != config_id(make_config({}))
+    assert config_text(make_config({"label": "mmu/v3-rc1"})).split()[-1] == "label=mmu/v3-rc1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet
@@ -46,7 +47,7 @@ def run_row(config: Config, failed: bool, started_at: str) -> Row:
         "config_id": config_id(config),
         "engine_version": ENGINE_VERSION,
         "host": "node-a",
-        "started_at": started_at,
+        "started_at": datetime.fromisoformat(started_at),
     }
     return config_record(config) | about | (error if failed else done)
 
@@ -61,7 +62,10 @@ def phase_rows(config: Config, numbers: Numbers) -> list[Row]:
 
 
 def forget_columns(folder: Path, names: Collection[str]) -> None:
-    """Leave the dataset as a version of splitsweep wrote it that did not have these columns yet."""
+    """Leave the dataset as a version of splitsweep wrote it that lacked these columns, and had times as texts."""
     for file in folder.glob("*/*.parquet"):
         rows = pyarrow.parquet.read_table(file)
+        position = rows.column_names.index("started_at")
+        texts = pyarrow.array([time and time.isoformat() for time in rows["started_at"].to_pylist()], pyarrow.string())
+        rows = rows.set_column(position, "started_at", texts)
         pyarrow.parquet.write_table(rows.drop_columns([name for name in rows.column_names if name in names]), file)

@@ -63,6 +63,12 @@ def test_a_broken_fit_is_named(fit: str, message: str, tmp_path: Path) -> None:
     [
         ({"guest.read_ms": 1.0}, "guest.read_ms: no such parameter"),
         ({"guest.read_ns": None}, "guest.read_ns is missing"),
+        ({"machine.cores": 0}, "machine.cores: 0 is not allowed; allowed: 1 or more"),
+        (
+            {"machine.cores": 8, "machine.cpus": 4},
+            "machine.cpus: 4 is not allowed; allowed: at least as many as machine.c",
+        ),
+        ({"machine.node_gib": 0}, "machine.node_gib: 0 is not allowed; allowed: more than 0"),
         ({"guest.read_ns": "8"}, "guest.read_ns: '8' is not a number from 0 to 1e12"),
         ({"guest.read_ns": -1.0}, "guest.read_ns: -1.0 is not a number from 0 to 1e12"),
         ({"guest.read_ns": float("nan")}, "guest.read_ns: nan is not a number from 0 to 1e12"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet
@@ -78,9 +79,8 @@ def test_a_config_that_two_shards_hold_shows_its_newest_rows_only(dataset: str) 
         batch=2,
         started_at="2026-01-02T00:00:00Z",
     )
-    assert values(dataset, "SELECT count(*), max(started_at) FROM runs WHERE vcpus = 2") == [
-        (1, "2026-01-02T00:00:00Z")
-    ]
+    newest = [(1, datetime(2026, 1, 2, tzinfo=UTC))]
+    assert values(dataset, "SELECT count(*), max(started_at) FROM runs WHERE vcpus = 2") == newest
     assert values(dataset, "SELECT DISTINCT seconds, count(*) FROM phases WHERE vcpus = 2 GROUP BY 1") == [(2.0, 7)]
 
 
@@ -245,10 +245,11 @@ def test_numbers_of_a_phase_are_those_written(tmp_path: Path) -> None:
 
 def test_shards_from_before_the_live_engine_are_read_beside_newer_ones(tmp_path: Path) -> None:
     write_shard(tmp_path, [shadow(2)])
-    forget_columns(tmp_path, [*LIVE_FIELDS, "cpu_model"])
-    asked = "SELECT vcpus, touch_memory, pin_vcpus, cpu_model FROM runs ORDER BY ALL"
-    assert values(str(tmp_path), asked) == [(2, False, True, None)]
+    forget_columns(tmp_path, [*LIVE_FIELDS, "cpu_model", "label", "profile_digest"])
+    asked = "SELECT vcpus, touch_memory, pin_vcpus, cpu_model, label, started_at FROM runs ORDER BY ALL"
+    rest = (False, True, None, "", datetime(2026, 1, 1, tzinfo=UTC))
+    assert values(str(tmp_path), asked) == [(2, *rest)]
     write_shard(tmp_path, [shadow(4)], batch=1)
-    assert values(str(tmp_path), asked) == [(2, False, True, None), (4, False, True, None)]
+    assert values(str(tmp_path), asked) == [(2, *rest), (4, *rest)]
     columns = [column.name for column in RUN_COLUMNS]
     assert query(str(tmp_path), "SELECT * FROM runs").column_names == columns

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pandas
+import pyarrow.parquet as pq
 import pytest
 
 import sweep.dataset.store as store_module
 from core.config import LIVE_FIELDS, Config
 from core.identity import config_id
-from core.rows import PHASE_COLUMNS, RUN_COLUMNS, Row
+from core.rows import PHASE_COLUMNS, PROVENANCE_COLUMNS, RUN_COLUMNS, Row
 from sweep.dataset.store import (
     Store,
     clear_dataset,
@@ -39,7 +41,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def run_row(config: Config, status: str = "ok", started_at: str = "2026-01-01T00:00:00+00:00") -> Row:
-    return {"config_id": config_id(config), "seed": config.seed, "status": status, "started_at": started_at}
+    when = datetime.fromisoformat(started_at).replace(tzinfo=UTC)
+    return {"config_id": config_id(config), "seed": config.seed, "status": status, "started_at": when}
 
 
 def write(store: Store, name: str, *configs: Config, status: str = "ok", started_at: str = "2026-01-01") -> None:
@@ -80,7 +83,19 @@ def test_column_types_do_not_depend_on_the_values(store: Store) -> None:
     described = duckdb.execute(f"DESCRIBE SELECT * FROM '{store.path}/runs/*.parquet'").fetchall()
     types = {name: kind for name, kind, *_ in described}
     expected = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
+    expected[datetime] = "TIMESTAMP WITH TIME ZONE"
     assert types == {column.name: expected[column.kind] for column in RUN_COLUMNS}
+
+
+def test_phases_say_where_they_come_from_as_their_run_does(store: Store) -> None:
+    provenance = {"engine_version": "2", "profile_digest": "d" * 16, "host": "node-a", "kernel_release": "6.12.0"}
+    provenance |= {"source": "run", "started_at": datetime(2026, 1, 1, tzinfo=UTC), "git_revision": None}
+    write_shard(store, "a" * 16, [run_row(A) | provenance, run_row(B)], phase_rows(A) + phase_rows(B))
+    assert list(provenance) == [column.name for column in PROVENANCE_COLUMNS]
+    for table in ("runs", "phases"):
+        rows = pq.read_table(store.file(table, "a" * 16)).to_pylist()
+        assert [row for row in rows if row["seed"] == A.seed and not row.items() >= provenance.items()] == []
+        assert {row["host"] for row in rows if row["seed"] == B.seed} == {None}
 
 
 def test_finished_configs_are_those_with_status_ok(store: Store) -> None:
@@ -194,10 +209,10 @@ def test_many_shards_become_one(store: Store) -> None:
     assert len(finished(store)) == len(everything)
 
 
-def test_shards_from_before_the_live_engine_merge_with_newer_ones(store: Store) -> None:
+def test_shards_from_before_the_live_engine_and_labels_merge_with_newer_ones(store: Store) -> None:
     (old,) = some_configs(1000)
     write(store, "f", old)
-    forget_columns(Path(store.path), LIVE_FIELDS)
+    forget_columns(Path(store.path), [*LIVE_FIELDS, "label", "profile_digest", "source"])
     everything = many_shards(store)
     finish(store)
     assert [len(shards(store, table)) for table in ("runs", "phases")] == [1, 1]
