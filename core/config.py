@@ -91,6 +91,11 @@ class Config:
         return self.vcpus * self.pages_per_vcpu
 
     @property
+    def mem_total(self) -> int:
+        """Bytes of guest memory under test."""
+        return self.vcpus * self.mem_per_vcpu
+
+    @property
     def pages_per_vcpu(self) -> int:
         return self.mem_per_vcpu // PAGE_BYTES
 
@@ -114,6 +119,13 @@ class Config:
 FIELDS: Final[dict[str, Any]] = typing.get_type_hints(Config)
 """Every field with its type, in the order of the result columns."""
 
+MEM_TOTAL: Final = "mem_total"
+"""Another way to say mem_per_vcpu: the memory of all vCPUs together, of which each has an equal share."""
+
+SIZES: Final = ("mem_per_vcpu", MEM_TOTAL)
+NAMES: Final = tuple(word for name in FIELDS for word in ((name, MEM_TOTAL) if name == "mem_per_vcpu" else (name,)))
+"""What values may be given for: the fields, and mem_total."""
+
 
 def make_config(values: Mapping[str, object]) -> Config:
     """The validated, normalised Config of `values`; fields not named take their defaults.
@@ -121,6 +133,9 @@ def make_config(values: Mapping[str, object]) -> Config:
     Raises ConfigError naming the field, the value and what is allowed.
     """
     checked: dict[str, Any] = {name: check_field(name, value) for name, value in values.items()}
+    if MEM_TOTAL in checked:
+        checked["mem_per_vcpu"] = _share_of_vcpu(checked)
+        del checked[MEM_TOTAL]
     # KVM offers initially-all-set only with manual protection, so without the one the other's default is off too.
     checked.setdefault("initially_all_set", checked.get("manual_protect", True))
     config = _normalised(Config(**checked))
@@ -130,13 +145,15 @@ def make_config(values: Mapping[str, object]) -> Config:
 
 def parse_field(name: str, text: str) -> object:
     """The value meant by `text`, as typed on a command line, for field `name`; ConfigError when there is none."""
-    if name not in FIELDS:
-        raise ConfigError(name, f"no such field; allowed: {', '.join(FIELDS)}")
+    if name not in NAMES:
+        raise ConfigError(name, f"no such field; allowed: {', '.join(NAMES)}")
+    if name in SIZES:
+        return check_field(name, text)
     if FIELDS[name] is bool:
         if text.lower() not in ("true", "false"):
             raise ConfigError(name, f"{text!r} is not allowed; allowed: true, false")
         return text.lower() == "true"
-    if FIELDS[name] is int and name != "mem_per_vcpu":
+    if FIELDS[name] is int:
         try:
             return int(text)
         except ValueError:
@@ -176,17 +193,17 @@ def config_text(config: Config) -> str:
 
 def field_text(name: str, value: object) -> str:
     """A field's value as it is typed on a command line; `parse_field` reads it back."""
-    if name == "mem_per_vcpu" and isinstance(value, int):
+    if name in SIZES and isinstance(value, int):
         return format_size(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def check_field(name: str, value: object) -> object:
     """`value` as the field's own type, sizes in bytes; ConfigError if no config may have it."""
-    if name not in FIELDS:
-        raise ConfigError(name, f"no such field; allowed: {', '.join(FIELDS)}")
-    if name == "mem_per_vcpu":
-        return _checked_size(value)
+    if name not in NAMES:
+        raise ConfigError(name, f"no such field; allowed: {', '.join(NAMES)}")
+    if name in SIZES:
+        return _checked_size(name, value)
     if name in CHOICES:
         if name == "kernel" and isinstance(value, float):
             value = str(value)  # kernel = 6.12 reads as a number in TOML
@@ -211,17 +228,31 @@ def check_field(name: str, value: object) -> object:
     return value
 
 
-def _checked_size(value: object) -> int:
+def _checked_size(name: str, value: object) -> int:
     if isinstance(value, str):
         try:
             value = parse_size(value)
         except ValueError as error:
-            raise ConfigError("mem_per_vcpu", str(error)) from None
+            raise ConfigError(name, str(error)) from None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError("mem_per_vcpu", f"{value!r} is not a size; write it like 64MiB, 1GiB or 29.5GiB")
+        raise ConfigError(name, f"{value!r} is not a size; write it like 64MiB, 1GiB or 29.5GiB")
     if value <= 0 or value % PAGE_BYTES:
-        raise ConfigError("mem_per_vcpu", f"{value} bytes is no multiple of the 4096-byte page; allowed: 4KiB, ...")
+        raise ConfigError(name, f"{value} bytes is no multiple of the 4096-byte page; allowed: 4KiB, ...")
     return value
+
+
+def _share_of_vcpu(checked: Mapping[str, Any]) -> int:
+    """The mem_per_vcpu that a mem_total means."""
+    if "mem_per_vcpu" in checked:
+        raise ConfigError(MEM_TOTAL, "mem_per_vcpu is given too, and says the same in another way; keep one of them")
+    total, vcpus = checked[MEM_TOTAL], checked.get("vcpus", 1)
+    if total % (vcpus * PAGE_BYTES):
+        raise ConfigError(
+            MEM_TOTAL,
+            f"{format_size(total)} does not give each of {vcpus} vCPUs the same number of 4096-byte pages; "
+            f"allowed: a multiple of {format_size(vcpus * PAGE_BYTES)}",
+        )
+    return int(total // vcpus)
 
 
 def _normalised(config: Config) -> Config:

@@ -113,7 +113,7 @@ def load_profile(name: str) -> Profile:
     """
     path = Path(name) if name.endswith(".toml") else _BUILT_IN / f"{name}.toml"
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark first
     except OSError:
         raise ProfileError(
             f"profile: no profile {name!r}; allowed: {', '.join(built_in_profiles())}, or the path of a .toml file"

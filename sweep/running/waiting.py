@@ -46,7 +46,7 @@ def shown_wait(
 
 def wait_text(what: str, elapsed: float, expected: float | None) -> str:
     """`simulating: 12 s of about 40 s`."""
-    if expected is None:
+    if expected is None or expected < 1:
         return f"{what}: {duration_text(elapsed)}"
     if elapsed < 1:
         return f"{what}: about {duration_text(expected)}"

@@ -10,9 +10,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from core.config import Config, config_record, field_text, make_config
+from core.config import MEM_TOTAL, SIZES, Config, config_record, field_text, make_config
 from core.errors import ConfigError, ProfileError
 from sweep.errors import SpecError, spec_place
 from sweep.spec.file import SpecFile, read_spec_file, spec_file_text, with_override
@@ -74,6 +74,8 @@ def _parsed(overrides: Sequence[str]) -> dict[str, tuple[object, ...]]:
         if name in parsed:
             raise SpecError(f"override {word}: {name} is overridden twice; write its values as {name}=V1,V2")
         parsed[name] = values
+    if set(SIZES) <= set(parsed):
+        raise SpecError(f"overrides: {' and '.join(SIZES)} say the same in two ways; keep one of them")
     return parsed
 
 
@@ -137,7 +139,12 @@ def _shown_value(judged: _Judged, name: str) -> object:
     """The field's value for `where`: as in the results, or as named if the point has none."""
     if isinstance(judged.outcome, Config):
         return getattr(judged.outcome, name)
-    return judged.point.get(name, _DEFAULTS[name])
+    named: dict[str, Any] = {**_DEFAULTS, **judged.point}
+    if name == MEM_TOTAL and name not in named:
+        return named["vcpus"] * named["mem_per_vcpu"]
+    if name == "mem_per_vcpu" and MEM_TOTAL in named:
+        return named[MEM_TOTAL] // named["vcpus"]
+    return named[name]
 
 
 def _check_profiles(configs: Iterable[Config]) -> None:
@@ -147,7 +154,7 @@ def _check_profiles(configs: Iterable[Config]) -> None:
         try:
             load_profile(name)
         except ProfileError as error:
-            raise SpecError(f"profile: {error}") from error
+            raise SpecError(str(error)) from error
 
 
 _DEFAULTS: Mapping[str, object] = config_record(Config())

@@ -18,12 +18,12 @@ import dataclasses
 import itertools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from core.config import field_text
+from core.config import SIZES, field_text
 from sweep.errors import SpecError, spec_place
 from sweep.spec.grid import Grid, shared_point, without_shared_points
 from sweep.spec.sample import Range, Sample, read_sample
@@ -68,7 +68,11 @@ def read_spec_file(path: Path) -> SpecFile:
 
 
 def with_override(spec_file: SpecFile, name: str, values: tuple[object, ...]) -> SpecFile:
-    """The tables with the values of one field replaced wherever it stands; several values make a grid axis."""
+    """The tables with the values of one field replaced wherever it stands; several values make a grid axis.
+
+    mem_total replaces mem_per_vcpu, and the other way round: they say the same.
+    """
+    spec_file = _without(spec_file, [size for size in SIZES if name in SIZES and size != name])
     fixed = {key: value for key, value in spec_file.fixed.items() if key != name}
     sample, grids = spec_file.sample, spec_file.grids
     if len(values) == 1 and not any(name in axes for axes in (*grids, *([sample.ranges] if sample else []))):
@@ -79,6 +83,18 @@ def with_override(spec_file: SpecFile, name: str, values: tuple[object, ...]) ->
         # Grids that differed in this field alone have the same points now; that is what was asked for.
         grids = without_shared_points([{**grid, name: values} for grid in grids or ({},)])
     return dataclasses.replace(spec_file, fixed=fixed, grids=grids, sample=sample)
+
+
+def _without(spec_file: SpecFile, names: Collection[str]) -> SpecFile:
+    """The tables without any value for these fields."""
+
+    def rest(table: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in table.items() if key not in names}
+
+    sample = spec_file.sample and dataclasses.replace(spec_file.sample, ranges=rest(spec_file.sample.ranges))
+    # a grid of that field alone is one point now, and grids that differed in it are the same
+    grids = without_shared_points([grid for grid in map(rest, spec_file.grids) if grid])
+    return dataclasses.replace(spec_file, fixed=rest(spec_file.fixed), grids=grids, sample=sample)
 
 
 def spec_file_text(spec_file: SpecFile) -> str:
@@ -110,7 +126,7 @@ def _sample_lines(sample: Sample) -> list[str]:
 
 def _read_toml(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a byte order mark first
     except UnicodeDecodeError:
         raise SpecError("not a text file; a spec is TOML in UTF-8") from None
     except (ValueError, RecursionError) as error:  # ValueError too: tomllib lets it through for numbers of 4300 digits
@@ -183,13 +199,15 @@ def _as_table(key: str, value: object) -> Mapping[str, object]:
 
 
 def _check_named_once(spec_file: SpecFile) -> None:
-    """No field in [fixed] and in another table, no point in two grids."""
+    """No field in [fixed] and in another table, no size said in two ways, no point in two grids."""
     sample = spec_file.sample
     places = [(f"[[grid]] {number}", grid) for number, grid in enumerate(spec_file.grids, start=1)]
     for place, axes in [*places, *([("[sample.ranges]", sample.ranges)] if sample else [])]:
         for name in axes:
             if name in spec_file.fixed:
                 raise SpecError(f"{place}: {name} is in [fixed] too; keep one of them")
+        if set(SIZES) <= {*axes, *spec_file.fixed}:
+            raise SpecError(f"{place}: {' and '.join(SIZES)} say the same in two ways; keep one of them")
     for (place, grid), (other_place, other) in itertools.combinations(places, 2):
         point = shared_point(grid, other)
         if point is not None:

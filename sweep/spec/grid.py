@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.config import Config, config_record
+from core.config import MEM_TOTAL, Config, config_record
 
 Grid = Mapping[str, tuple[object, ...]]
 """Field to its values, in the order of the file; the last field changes fastest."""
@@ -72,5 +72,5 @@ def _values(grid: Grid, name: str) -> tuple[object, ...]:
     return grid[name] if name in grid else (_DEFAULTS[name],)
 
 
-# The default of initially_all_set depends on manual_protect, so it is equal to no value that a grid may name.
-_DEFAULTS: Mapping[str, object] = {**config_record(Config()), "initially_all_set": None}
+# The default of initially_all_set depends on manual_protect, and mem_total has none: equal to no value of a grid.
+_DEFAULTS: Mapping[str, object] = {**config_record(Config()), "initially_all_set": None, MEM_TOTAL: None}

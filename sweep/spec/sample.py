@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from core.config import BOUNDS, FIELDS
+from core.config import BOUNDS, FIELDS, SIZES
 from sweep.errors import SpecError, spec_place
 from sweep.spec.grid import Point
 from sweep.spec.values import field_value, field_values
@@ -115,7 +115,7 @@ def _read_ranges(table: Mapping[str, object]) -> dict[str, Range | Choices]:
 def _read_range(name: str, value: object) -> Range | Choices:
     if not isinstance(value, dict):
         return field_values(name, value)
-    is_size = name == "mem_per_vcpu"
+    is_size = name in SIZES
     if name in FIELDS and name not in BOUNDS and not is_size:
         raise SpecError(f"{name}: only numbers have a range; write a list of choices, like {name} = [...]")
     for key in value:

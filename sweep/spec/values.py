@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from core.config import check_field, field_text, parse_field
+from core.config import SIZES, check_field, field_text, parse_field
 from core.errors import ConfigError
-from core.sizes import format_size
 from sweep.errors import SpecError
 
 
@@ -43,16 +42,16 @@ def parse_override(word: str) -> tuple[str, tuple[object, ...]]:
     try:
         return name, field_values(name, [parse_field(name, part) for part in text.split(",")])
     except (ConfigError, SpecError) as error:
-        raise SpecError(f"override {word}: {error}") from error
+        raise SpecError(f"override {word}: {str(error).removeprefix(f'{name}: ')}") from error
 
 
 def value_toml(name: str, value: object) -> str:
     """The value, or the list of values, as TOML."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(value_toml(name, item) for item in value) + "]"
-    if name == "mem_per_vcpu" and isinstance(value, int):
-        return text_toml(format_size(value))
-    return text_toml(value) if isinstance(value, str) else field_text(name, value)
+    if isinstance(value, str) or name in SIZES:
+        return text_toml(field_text(name, value))
+    return field_text(name, value)
 
 
 def text_toml(text: str) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from core.config import FIELDS
+from core.config import FIELDS, MEM_TOTAL, NAMES
 from core.sizes import parse_size
 from sweep.errors import SpecError
 
@@ -47,7 +47,7 @@ def where_fields(where: str) -> tuple[str, ...]:
             raise SpecError(f"where: no {kind} here; allowed: one expression over the fields, like {EXAMPLE}")
     if not named:
         raise SpecError(f"where: {where!r} names no field; write a condition like {EXAMPLE}")
-    return tuple(name for name in FIELDS if name in named)
+    return tuple(name for name in NAMES if name in named)
 
 
 def rows_matching(where: str, columns: Mapping[str, Sequence[object]]) -> list[bool]:
@@ -118,9 +118,9 @@ def _nodes(tree: object) -> Iterator[dict[str, Any]]:
 
 def _field(column_names: Sequence[str]) -> str:
     written = ".".join(column_names)
-    if written.lower() not in FIELDS:
+    if written.lower() not in NAMES:
         raise SpecError(
-            f"where: no field {written} (texts go in single quotes, like mmu = 'tdp'); fields: {', '.join(FIELDS)}"
+            f"where: no field {written} (texts go in single quotes, like mmu = 'tdp'); fields: {', '.join(NAMES)}"
         )
     return written.lower()
 
@@ -147,7 +147,7 @@ def _fenced_database() -> duckdb.DuckDBPyConnection:
 def _arrow_type(name: str) -> Any:
     import pyarrow
 
-    kind = FIELDS[name]
+    kind = int if name == MEM_TOTAL else FIELDS[name]
     return pyarrow.int64() if kind is int else pyarrow.bool_() if kind is bool else pyarrow.string()
 
 

@@ -34,6 +34,12 @@ def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
     assert load_profile(str(own)).digest == load_profile("cascade-lake-2022").digest
 
 
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "host.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + BUILT_IN.read_bytes())
+    assert load_profile(str(path)).digest == load_profile("cascade-lake-2022").digest
+
+
 def test_a_profile_without_its_fit_has_the_same_costs_and_no_uncertainty(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(BUILT_IN.read_text().split("[fit]")[0])

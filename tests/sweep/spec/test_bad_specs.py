@@ -83,7 +83,19 @@ MISTAKES = [
         "allowed: vcpus x mem_per_vcpu a multiple of 1GiB",
     ),
     body("size-beyond-all", '[fixed]\nvcpus = 4096\nmem_per_vcpu = "1TiB"', "mem_per_vcpu: ", "is over 64TiB"),
-    body("unknown-profile", '[fixed]\nprofile = "no-such-host"', "profile: ", "no-such-host"),
+    body(
+        "total-not-divided", '[fixed]\nvcpus = 3\nmem_total = "1GiB"', "[fixed]: mem_total: 1GiB", "multiple of 12KiB"
+    ),
+    body("total-misspelt", '[fixed]\nmem_total = "1GB"', "[fixed]: mem_total: '1GB' is not a size", "write it like"),
+    body(
+        "two-sizes",
+        '[fixed]\nmem_per_vcpu = "1GiB"\n[[grid]]\nmem_total = ["2GiB"]\nvcpus = [2]',
+        "[[grid]] 1: mem_per_vcpu and mem_total say the same in two ways",
+    ),
+    body(
+        "two-fixed-sizes", '[fixed]\nmem_per_vcpu = "1GiB"\nmem_total = "1GiB"', "mem_total: mem_per_vcpu is given too"
+    ),
+    body("unknown-profile", '[fixed]\nprofile = "no-such-host"', "sweep.toml: profile: no profile 'no-such-host'"),
     # combinations
     body(
         "all-set-without-manual-protect",
@@ -189,18 +201,19 @@ MISTAKES = [
     words("option-without-value", "sweep.toml --results", "--results", "--help"),
     words("no-override", "sweep.toml vcpus", "'vcpus' is no override", "FIELD=VALUE"),
     words("override-without-value", "sweep.toml vcpus=", "'vcpus=' is no override", "FIELD=VALUE"),
-    words("override-unknown-field", "sweep.toml vcpu=2", "override vcpu=2: vcpu: no such field", "allowed: vcpus, "),
-    words("override-bad-value", "sweep.toml vcpus=2,x", "override vcpus=2,x: vcpus: 'x' is not a whole number"),
+    words("override-unknown-field", "sweep.toml vcpu=2", "override vcpu=2: no such field", "allowed: vcpus, "),
+    words("override-bad-value", "sweep.toml vcpus=2,x", "override vcpus=2,x: 'x' is not a whole number"),
     words(
         "override-out-of-range",
         "sweep.toml vcpus=0",
-        "override vcpus=0: vcpus: 0 is out of range",
+        "override vcpus=0: 0 is out of range",
         "allowed: 1 to 4096",
     ),
-    words("override-value-twice", "sweep.toml vcpus=2,2", "override vcpus=2,2: vcpus: 2 is there twice"),
+    words("override-value-twice", "sweep.toml vcpus=2,2", "override vcpus=2,2: 2 is there twice"),
     words(
         "override-twice", "sweep.toml vcpus=2 vcpus=4", "vcpus is overridden twice", "write its values as vcpus=V1,V2"
     ),
+    words("two-size-overrides", "sweep.toml mem_per_vcpu=1GiB mem_total=2GiB", "overrides: mem_per_vcpu and mem_total"),
     words("bad-address", "sweep.toml --address cloud", "address 'cloud' is not allowed", "allowed: local, auto"),
     words("results-is-a-file", "sweep.toml --results secret", "secret", "is a file"),
     words("results-below-a-file", "sweep.toml --results secret/deeper", "secret"),

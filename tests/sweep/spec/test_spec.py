@@ -59,6 +59,34 @@ def test_sizes_may_be_texts_or_bytes(spec_path: Path) -> None:
     assert [config.mem_per_vcpu for config in spec.configs] == [3 * GIB // 2, GIB]
 
 
+def test_the_total_memory_is_shared_out_among_the_vcpus(spec_path: Path) -> None:
+    spec = load(spec_path, '[fixed]\nmem_total = "4GiB"\n[[grid]]\nvcpus = [1, 2, 8]')
+    assert [config.mem_per_vcpu for config in spec.configs] == [4 * GIB, 2 * GIB, GIB // 2]
+    assert [config.mem_total for config in spec.configs] == [4 * GIB] * 3
+
+
+def test_an_override_of_the_total_replaces_the_memory_of_each_vcpu_and_the_other_way_round(spec_path: Path) -> None:
+    each = '[fixed]\nmem_per_vcpu = "1GiB"\n[[grid]]\nvcpus = [2, 4]'
+    assert [c.mem_per_vcpu for c in load(spec_path, each, "mem_total=4GiB").configs] == [2 * GIB, GIB]
+    total = '[[grid]]\nmem_total = ["4GiB", "8GiB"]\nvcpus = [2, 4]'
+    assert [c.mem_per_vcpu for c in load(spec_path, total, "mem_per_vcpu=1GiB").configs] == [GIB, GIB]
+
+
+def test_where_may_ask_for_the_total(spec_path: Path) -> None:
+    spec = load(spec_path, "where = \"mem_total <= '4GiB'\"\n[[grid]]\nvcpus = [2, 4, 8]")
+    assert [config.vcpus for config in spec.configs] == [2, 4]
+
+
+def test_where_may_leave_out_totals_that_do_not_divide(spec_path: Path) -> None:
+    spec = load(spec_path, 'where = "mem_total % vcpus = 0"\n[[grid]]\nmem_total = ["1GiB"]\nvcpus = [2, 3]')
+    assert [config.vcpus for config in spec.configs] == [2]
+
+
+def test_a_byte_order_mark_is_no_mistake(spec_path: Path) -> None:
+    spec_path.write_bytes(b'\xef\xbb\xbfname = "test"\n[fixed]\nvcpus = 3\n')
+    assert [config.vcpus for config in load_spec(spec_path).configs] == [3]
+
+
 def test_points_that_differ_in_fields_without_effect_are_merged_and_counted(spec_path: Path) -> None:
     spec = load(spec_path, '[[grid]]\nmmu = ["tdp", "shadow"]\nguest_page = ["4K", "2M", "1G"]\nbacking = ["1G"]')
     assert [(config.mmu, config.guest_page) for config in spec.configs] == [
@@ -233,6 +261,12 @@ def test_the_resolved_text_gives_the_same_configs(
 @given(st.integers(1, 2**34).map(lambda pages: pages * 4096))
 def test_every_size_is_read_back_as_it_is_written(size: int) -> None:
     assert parse_override(f"mem_per_vcpu={field_text('mem_per_vcpu', size)}") == ("mem_per_vcpu", (size,))
+
+
+def test_the_resolved_text_keeps_the_total(spec_path: Path) -> None:
+    spec = load(spec_path, '[[grid]]\nmem_total = ["4GiB", "8GiB"]\nvcpus = [2, 4]')
+    spec_path.write_text(resolved_text(spec))
+    assert load_spec(spec_path).configs == spec.configs
 
 
 def test_the_resolved_text_of_a_sample_gives_the_same_configs(spec_path: Path) -> None:
