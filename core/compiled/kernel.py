@@ -9,6 +9,7 @@ With NUMBA_DISABLE_JIT=1 every kernel runs as the plain Python it is written in;
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import core.compiled.cache as kernel_cache
@@ -16,6 +17,13 @@ import core.compiled.cache as kernel_cache
 os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.CACHE_FOLDER)
 
 import numba
+
+if "scipy.linalg" not in sys.modules:
+    # numba looks whether SciPy brings it a BLAS, which kernels do not use: a third of the time to load them
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    import numba.np.arraymath
+
+    del sys.modules["scipy.linalg"]
 
 setattr(numba.config, "CACHE_DIR", str(kernel_cache.CACHE_FOLDER))  # noqa: B010  (numba may be imported already)
 
