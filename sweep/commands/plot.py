@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from sweep.dataset.views import open_dataset
+from sweep.commands.dataset import Current, Directory, dataset_of
 from sweep.showing.charts import chart_format, chart_metric, chart_tables, tables_chart, write_chart
 
 
 def plot(
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="A dataset: a folder or a URI like s3://bucket/key.")],
+    directory: Directory,
     output: Annotated[Path, typer.Option("--output", "-o", help="FILE.svg, FILE.png or FILE.html.")],
     metric: Annotated[str, typer.Option(help="PHASE, or PHASE.COLUMN for another column than seconds.")] = "dirty",
     y: Annotated[str | None, typer.Option("--y", help="COLUMN of the phase: seconds if not given.")] = None,
@@ -26,6 +26,7 @@ def plot(
     ] = None,
     log_y: Annotated[bool | None, typer.Option("--log-y/--linear-y", help="If not given: log over 20x.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Draw published values and errors too.")] = False,
+    current: Current = False,
 ) -> None:
     """Draw a number of every config, with its 90% interval, as a chart for a cover letter or a web page.
 
@@ -39,7 +40,7 @@ def plot(
     """
     chart_format(output)  # before a minute goes into reading a remote dataset
     wanted = chart_metric(metric, y, iteration)
-    with open_dataset(directory) as dataset:
+    with dataset_of(directory, current) as dataset:
         tables = chart_tables(dataset, wanted, x, color, where, published)
     write_chart(tables_chart(tables, facet, log_x, log_y), output)
     print(f"{output}: {len(tables)} {'panel' if len(tables) == 1 else 'panels'}")

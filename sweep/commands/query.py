@@ -7,20 +7,24 @@ from typing import Annotated
 
 import typer
 
-from sweep.dataset.query import query as run_query
-from sweep.dataset.query import result_text, write_parquet
+from sweep.commands.dataset import Current, Directory, dataset_of
+from sweep.dataset.query import result_text, select, write_parquet
 from sweep.errors import QueryError
 
 
 def query(
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="A dataset: a folder or a URI like s3://bucket/key.")],
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over runs, phases, failures, published.")],
+    directory: Directory,
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="One SELECT over runs, phases, failures, origins, published.")
+    ],
     form: Annotated[str, typer.Option("--format", help="table, csv, json, markdown or parquet.")] = "table",
+    current: Current = False,
 ) -> None:
     """Ask a dataset anything in SQL.
 
     The tables are runs (one row per config), phases (one row per config, phase and iteration), failures (the configs
-    that failed, with their errors) and published (measurements of real hosts). `DESCRIBE phases` lists the columns.
+    that failed, with their errors), origins (the profiles, engine versions and hosts that the rows come from) and
+    published (measurements of real hosts). `DESCRIBE phases` lists the columns.
 
     \b
     Example:
@@ -29,7 +33,8 @@ def query(
     """
     if form == "parquet" and sys.stdout.isatty():
         raise QueryError("--format: parquet is not for a terminal; send it to a file with > FILE.parquet")
-    result = run_query(directory, sql)
+    with dataset_of(directory, current) as dataset:
+        result = select(dataset, sql)
     if form == "parquet":
         write_parquet(result, sys.stdout.buffer)
         return

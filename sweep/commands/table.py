@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from sweep.dataset.views import open_dataset
+from sweep.commands.dataset import Current, Directory, dataset_of
 from sweep.errors import QueryError
 from sweep.showing.table_text import tables_text
 from sweep.showing.tables import metric_tables, parse_metric, published_tables
 
 
 def table(
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="A dataset: a folder or a URI like s3://bucket/key.")],
+    directory: Directory,
     metric: Annotated[
         str | None,
         typer.Option(help="PHASE for its seconds, or PHASE.COLUMN, like get.dirty_pages or dirty.stall_p99_ns."),
@@ -24,6 +24,7 @@ def table(
     where: Annotated[str | None, typer.Option(help="SQL condition over the fields, like \"mmu = 'tdp'\".")] = None,
     form: Annotated[str, typer.Option("--format", help="lkml, markdown or csv.")] = "lkml",
     published: Annotated[bool, typer.Option("--published", help="Put published values and errors beside.")] = False,
+    current: Current = False,
 ) -> None:
     """Print a number of every config as tables, in the form of a patch cover letter.
 
@@ -37,7 +38,7 @@ def table(
     """
     if metric is None and not published:
         raise QueryError("--metric: missing; name a phase like dirty, or give --published alone")
-    with open_dataset(directory) as dataset:
+    with dataset_of(directory, current) as dataset:
         if metric is None:
             if iteration is not None or (rows, columns) != ("vcpus", "split"):
                 raise QueryError("--published alone lays out the published tables; add --metric to choose your own")

@@ -76,7 +76,7 @@ def validate(
     if form == "csv":
         _print_lines([csv_header(found), *csv_lines(found)])
     else:
-        _print_lines(validation_text(found, form, published=against is None))
+        _print_lines(validation_text(found, form))
     if cross_validate:
         _print_cross_validation(timings, base, form)
 

@@ -1,4 +1,4 @@
-"""A dataset opened for questions: its shards as DuckDB views `runs`, `phases`, `failures` and `published`.
+"""A dataset opened for questions: its shards as DuckDB views `runs`, `phases`, `failures`, `origins` and `published`.
 
 The views read the Parquet shards where they lie, so a query touches only the columns it names: a million phase rows
 answer in some hundred milliseconds, while copying them into tables first would take seconds. After a kill the store may
@@ -18,7 +18,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from core.config import LIVE_FIELDS
-from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, RUN_COLUMNS, Column
+from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, PROVENANCE_COLUMNS, RUN_COLUMNS, Column
+from sweep.dataset.origin import create_origins, outdated_sql
 from sweep.errors import QueryError
 from sweep.published.timings import PUBLISHED_COLUMNS, published_measurements
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sweep.dataset.store import Store
 
-VIEWS: Final = ("runs", "phases", "failures", "published")
+VIEWS: Final = ("runs", "phases", "failures", "origins", "published")
 
 COLUMNS: Final = {"runs": RUN_COLUMNS, "phases": PHASE_COLUMNS}
 
@@ -79,17 +80,20 @@ QUALIFY row_number() OVER (
 
 
 @contextmanager
-def open_dataset(location: str) -> Iterator[DuckDBPyConnection]:
-    """A connection that sees the views of the dataset at `location`, a folder or a pyarrow filesystem URI."""
+def open_dataset(location: str, *, current: bool = False) -> Iterator[DuckDBPyConnection]:
+    """A connection that sees the views of the dataset at `location`, a folder or a pyarrow filesystem URI.
+
+    With `current` they show of each profile only the rows of its newest content and engine version.
+    """
     with local_store(location) as store:
         if not has_results(store):
             raise QueryError(f"{location}: no results there yet; `splitsweep run SPEC --results {location}` makes some")
-        with open_views(store) as connection:
+        with open_views(store, current=current) as connection:
             yield connection
 
 
 @contextmanager
-def open_views(store: Store) -> Iterator[DuckDBPyConnection]:
+def open_views(store: Store, *, current: bool = False) -> Iterator[DuckDBPyConnection]:
     """The same for a store on this machine, which may still be without results."""
     import duckdb
 
@@ -99,7 +103,7 @@ def open_views(store: Store) -> Iterator[DuckDBPyConnection]:
     files = {table: [store.file(table, name) for name in names] for table in (RUNS, PHASES)}
     connection = duckdb.connect(config={"autoload_known_extensions": False, "autoinstall_known_extensions": False})
     try:
-        _create_views(connection, files)
+        _create_views(connection, files, current)
         _lock(connection, store.path)
         yield connection
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
@@ -136,22 +140,37 @@ def local_store(location: str) -> Iterator[Store]:
         yield open_store(copy)
 
 
-def _create_views(connection: DuckDBPyConnection, shards: dict[str, list[str]]) -> None:
+def _create_views(connection: DuckDBPyConnection, shards: dict[str, list[str]], current: bool) -> None:
     scans = {table: _scan(shards[table], columns, table) for table, columns in COLUMNS.items()}
     twice = bool(connection.execute(_TWICE.format_map(scans)).fetchall())
+    connection.execute("CREATE SCHEMA shards")
     if twice:
-        connection.execute("CREATE SCHEMA shards")
         connection.execute(_STALE_RUNS.format_map(scans))
         connection.execute(_STALE_PHASES.format_map(scans))
     for table, scan in scans.items():
         anti = f"ANTI JOIN shards.stale_{table} stale ON stale.config_id = {table}.config_id AND stale.file = filename"
         rows = f"SELECT * FROM {scan} {anti if twice else ''}"
-        connection.execute(f"CREATE VIEW {table} AS {_with_all_columns(rows, COLUMNS[table])}")
+        connection.execute(f"CREATE VIEW shards.{table} AS {_with_all_columns(rows, COLUMNS[table])}")
+    origin = create_origins(connection, "shards.runs")
+    outdated = outdated_sql(connection) if current else ""
+    for table, rows in (("runs", "shards.runs"), ("phases", _all_phases(connection))):
+        kept = f"WHERE NOT ({outdated})" if outdated else ""
+        connection.execute(f"CREATE VIEW {table} AS SELECT *, {origin} AS origin FROM {rows} {kept}")
     connection.execute(_FAILURES)
     connection.execute(_PUBLISHED)
     columns = [[getattr(measured, name) for measured in published_measurements()] for name in PUBLISHED_COLUMNS]
     # as whole columns: DuckDB takes 100 ms for the same row by row
     connection.execute(f"INSERT INTO published SELECT {', '.join(['unnest(?)'] * len(columns))}", columns)
+
+
+def _all_phases(connection: DuckDBPyConnection) -> str:
+    """The phases as SQL; those of shards from before they said where they come from take it from their run."""
+    if not connection.execute("SELECT 1 FROM shards.runs WHERE source IS NULL LIMIT 1").fetchall():
+        return "shards.phases"
+    names = [column.name for column in PROVENANCE_COLUMNS]
+    filled = ", ".join(f"coalesce(phases.{name}, runs.{name}) AS {name}" for name in names)
+    runs = f"SELECT config_id, {', '.join(names)} FROM shards.runs"
+    return f"(SELECT phases.* REPLACE ({filled}) FROM shards.phases LEFT JOIN ({runs}) runs USING (config_id))"
 
 
 def _scan(files: list[str], columns: tuple[Column, ...], name: str) -> str:

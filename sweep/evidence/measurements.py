@@ -36,13 +36,14 @@ class MeasurementError(SweepError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One timing: `seconds` of a phase of a config, and the name of the table it belongs to."""
+    """One timing: `seconds` of a phase of a config, the table it belongs to, and what kind of time it is."""
 
     config: Config
     phase: str
     iteration: int | None
     seconds: float
     table: str
+    kind: str = "measured"  # or published, or simulated
 
 
 def published_as_measured() -> tuple[Measured, ...]:
@@ -54,7 +55,8 @@ def measured_of(measurement: Measurement) -> Measured:
     """A published timing with its config, which has as many iterations as the phase needs."""
     stated = {name: getattr(measurement, name) for name in PUBLISHED_COLUMNS[1:8]}
     config = make_config(stated | {"iterations": measurement.iteration or 1})
-    return _measured(config, measurement.phase, measurement.iteration, measurement.seconds, measurement.source)
+    timing = _measured(config, measurement.phase, measurement.iteration, measurement.seconds, measurement.source)
+    return dataclasses.replace(timing, kind="published")
 
 
 def longest_configs(measured: Iterable[Measured]) -> dict[Config, Config]:
@@ -186,16 +188,20 @@ def _read_dataset(location: str) -> Iterator[Measured]:
     from sweep.dataset.views import open_dataset
 
     names = [name for name in FIELDS if name not in ("engine", "profile")]
-    columns = ", ".join(("engine = 'kvm' AS measured", "engine", "profile", *names, "phase", "iteration", "seconds"))
+    columns = ", ".join(("engine = 'kvm' AS measured", "engine", "origin", *names, "phase", "iteration", "seconds"))
     with open_dataset(location) as dataset:
         rows = select(dataset, f"SELECT {columns} FROM phases WHERE seconds > 0 ORDER BY ALL").to_pylist()
     rows = [row for row in rows if row["measured"]] or rows
     if not rows:
         raise MeasurementError(f"{location}: no phase there has a time; allowed: a dataset with finished configs")
-    if not rows[0]["measured"] and len({(row["engine"], row["profile"]) for row in rows}) > 1:
+    origins = sorted({row["origin"] for row in rows})
+    if not rows[0]["measured"] and len(origins) > 1:
         raise MeasurementError(
-            f"{location}: holds predictions of several profiles; allowed: those of one, or measurements"
+            f"{location}: holds predictions of several profiles ({', '.join(origins)}); "
+            "allowed: those of one, or measurements"
         )
     for row in rows:
         config = make_config({name: row[name] for name in names})
-        yield _measured(config, row["phase"], row["iteration"], row["seconds"], location)
+        source = location if len(origins) == 1 else f"{location}, {row['origin']}"  # two hosts do not repeat each other
+        timing = _measured(config, row["phase"], row["iteration"], row["seconds"], source)
+        yield dataclasses.replace(timing, kind="simulated" if row["engine"] == "sim" else "measured")

@@ -30,7 +30,7 @@ from sweep.showing.tables import value_order
 
 SUMMARY_TITLES: Final = ("values", "median error", "90th percentile", "worst", "inside 90% interval")
 
-CSV_NUMBERS: Final = ("predicted", "seconds_lo", "seconds_hi", "measured", "error_percent")
+CSV_NUMBERS: Final = ("predicted", "seconds_lo", "seconds_hi")
 
 
 def check_form(form: str) -> None:
@@ -39,9 +39,10 @@ def check_form(form: str) -> None:
         raise QueryError(f"--format: {form!r} is not allowed; allowed: {', '.join(FORMATS)}")
 
 
-def validation_text(found: Sequence[Prediction], form: str, published: bool) -> Iterator[str]:
-    """The lines of the tables and of the summary by table; `published` says where the timings come from."""
-    timings = f"{len(found)} {'published' if published else 'measured'} {'time' if len(found) == 1 else 'times'}"
+def validation_text(found: Sequence[Prediction], form: str) -> Iterator[str]:
+    """The lines of the tables and of the summary by table."""
+    kind = found[0].measured.kind
+    timings = f"{len(found)} {kind} {'time' if len(found) == 1 else 'times'}"
     title = f"Profile {found[0].measured.config.profile} against {timings}"
     yield from (f"# {title}" if form == "markdown" else title, "")
     name = ""
@@ -49,7 +50,7 @@ def validation_text(found: Sequence[Prediction], form: str, published: bool) -> 
         if table.name != name:
             name = table.name
             yield from (f"## {name}" if form == "markdown" else name, "")
-        yield from _table_lines(table, form, published)
+        yield from _table_lines(table, form, kind)
         yield ""
     yield from summary_text("Summary", "Table", by_table(found), form)
 
@@ -78,7 +79,10 @@ def summary_text(title: str, groups_title: str, groups: Mapping[str, Sequence[Pr
 
 def csv_header(found: Sequence[Prediction]) -> str:
     """The first line of the csv; its config fields are those of the publications and any other that varies."""
-    return _csv_line(["left_out", "table", "phase", "iteration", *_csv_fields(found), *CSV_NUMBERS])
+    beside = "simulated" if found[0].measured.kind == "simulated" else "measured"
+    return _csv_line(
+        ["left_out", "table", "phase", "iteration", *_csv_fields(found), *CSV_NUMBERS, beside, "error_percent"]
+    )
 
 
 def csv_lines(found: Sequence[Prediction], left_out: str = "") -> Iterator[str]:
@@ -91,9 +95,9 @@ def csv_lines(found: Sequence[Prediction], left_out: str = "") -> Iterator[str]:
         yield _csv_line([left_out, timing.table, timing.phase, timing.iteration, *fields, *numbers])
 
 
-def _table_lines(table: ValidationTable, form: str, published: bool) -> Iterator[str]:
+def _table_lines(table: ValidationTable, form: str, kind: str) -> Iterator[str]:
     """One table with its notes."""
-    said = table.table if published else dataclasses.replace(table.table, beside="measured")
+    said = dataclasses.replace(table.table, beside=kind)
     yield from list(tables_text([said], form))[:-1]  # without the empty line at the end
     note = _interval_note(table)
     if note:

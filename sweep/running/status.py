@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.config import FIELDS, config_text, make_config
 from core.identity import config_id
+from sweep.dataset.origin import Origin, origins, origins_note
 from sweep.dataset.views import has_results, local_store, open_views
 from sweep.errors import QueryError, SpecError
 from sweep.spec.configs import Spec, load_spec
@@ -69,6 +70,7 @@ class Status:
     engines: tuple[str, ...]
     hosts: Mapping[str, int]
     failures: tuple[FailureGroup, ...]
+    origins: tuple[Origin, ...]
 
 
 def dataset_status(location: str) -> Status:
@@ -97,6 +99,8 @@ def status_text(status: Status) -> Iterator[str]:
         yield f"engine    {', '.join(status.engines)}"
     if status.hosts:
         yield f"hosts     {', '.join(f'{host} ({count:,})' for host, count in status.hosts.items())}"
+    if note := origins_note(status.origins):
+        yield f"origins   {note}"
     for group in status.failures:
         yield f"failed    {group.count:,} x {group.error_type}, like: {group.error} (attempts: {group.attempts})"
         yield f"          see it: splitsweep explain {group.config}"
@@ -140,6 +144,7 @@ def _status(location: str, dataset: DuckDBPyConnection, spec: Spec | None, spec_
         engines=tuple(engines or ()),
         hosts=dict(dataset.execute(_HOSTS).fetchall()),
         failures=tuple(_failure_groups(dataset)),
+        origins=tuple(origins(dataset)),
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow
 import pyarrow.parquet
 
 import sweep.dataset.store
 from core.config import Config, config_record
+from core.costs.profile import load_profile
 from core.identity import ENGINE_VERSION, config_id
 from core.rows import Row
 from sweep.dataset.store import make_folders, open_store
@@ -30,14 +33,18 @@ def write_shard(
     batch: int = 0,
     failed: bool = False,
     started_at: str = "2026-01-01T00:00:00Z",
+    **provenance: object,
 ) -> None:
-    """Add one shard of finished (or failed) configs to the dataset in `folder`."""
+    """Add one shard of finished (or failed) configs to the dataset in `folder`.
+
+    With `provenance` the rows are those of another host, engine version or profile content, and named accordingly.
+    """
     listed = list(configs)
-    runs = [run_row(config, failed, started_at) for config in listed]
-    phases = [] if failed else [row for config in listed for row in phase_rows(config, numbers)]
     store = open_store(str(folder))
     make_folders(store)
-    sweep.dataset.store.write_shard(store, f"{batch:016x}", runs, phases)
+    runs = [run_row(config, failed, started_at) | _own(config, provenance) for config in listed]
+    phases = [row | _own(config, provenance) for config in listed for row in phase_rows(config, numbers)]
+    sweep.dataset.store.write_shard(store, f"{batch:016x}", runs, [] if failed else phases)
 
 
 def run_row(config: Config, failed: bool, started_at: str) -> Row:
@@ -46,7 +53,10 @@ def run_row(config: Config, failed: bool, started_at: str) -> Row:
     about = {
         "config_id": config_id(config),
         "engine_version": ENGINE_VERSION,
+        "profile_digest": load_profile(config.profile).digest,
         "host": "node-a",
+        "kernel_release": "6.12.0",
+        "source": "run",
         "started_at": datetime.fromisoformat(started_at),
     }
     return config_record(config) | about | (error if failed else done)
@@ -61,9 +71,16 @@ def phase_rows(config: Config, numbers: Numbers) -> list[Row]:
     return [named | {"phase": phase, "iteration": k} | numbers(config, phase, k) for phase, k in phases]
 
 
-def forget_columns(folder: Path, names: Collection[str]) -> None:
+def _own(config: Config, provenance: Row) -> Row:
+    if not provenance:
+        return {}
+    digest = hashlib.sha256(f"{config_id(config)} {provenance}".encode()).hexdigest()[:16]
+    return provenance | {"config_id": digest}
+
+
+def forget_columns(folder: Path, names: Collection[str], table: str = "*") -> None:
     """Leave the dataset as a version of splitsweep wrote it that lacked these columns, and had times as texts."""
-    for file in folder.glob("*/*.parquet"):
+    for file in folder.glob(f"{table}/*.parquet"):
         rows = pyarrow.parquet.read_table(file)
         position = rows.column_names.index("started_at")
         texts = pyarrow.array([time and time.isoformat() for time in rows["started_at"].to_pylist()], pyarrow.string())

@@ -121,7 +121,7 @@ def test_an_unknown_column_is_answered_with_the_ones_that_come_close(dataset: st
 
 def test_an_unknown_table_is_answered_with_the_views(dataset: str) -> None:
     message = error_of(dataset, "SELECT * FROM results")
-    assert message == "SQL: there is no table results; allowed: runs, phases, failures, published"
+    assert message == "SQL: there is no table results; allowed: runs, phases, failures, origins, published"
 
 
 def test_bad_syntax_is_one_line(dataset: str) -> None:
@@ -140,7 +140,7 @@ def test_bad_syntax_is_one_line(dataset: str) -> None:
     ],
 )
 def test_only_one_select_is_let_through(dataset: str, sql: str) -> None:
-    assert "allowed: one SELECT over runs, phases, failures, published" in error_of(dataset, sql)
+    assert "allowed: one SELECT over runs, phases, failures, origins, published" in error_of(dataset, sql)
 
 
 def test_sql_reads_no_file_outside_the_dataset(dataset: str) -> None:
@@ -252,4 +252,4 @@ def test_shards_from_before_the_live_engine_are_read_beside_newer_ones(tmp_path:
     write_shard(tmp_path, [shadow(4)], batch=1)
     assert values(str(tmp_path), asked) == [(2, *rest), (4, *rest)]
     columns = [column.name for column in RUN_COLUMNS]
-    assert query(str(tmp_path), "SELECT * FROM runs").column_names == columns
+    assert query(str(tmp_path), "SELECT * FROM runs").column_names == [*columns, "origin"]

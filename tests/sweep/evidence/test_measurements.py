@@ -95,7 +95,7 @@ def test_a_dataset_gives_the_median_of_every_phase_that_took_time(tmp_path: Path
     write_shard(tmp_path, repeats, lambda found, phase, _: {"seconds": seconds.get(phase, (3.0,) * 3)[found.repeat]})
     timings = {timing.phase: timing for timing in read_measurements(str(tmp_path))}
     assert timings.keys() == {"populate", "enable", "dirty", "get", "disable", "after_disable"}
-    assert timings["dirty"] == Measured(config(), "dirty", 1, 2.0, f"{tmp_path}: shadow, dirty 1")
+    assert timings["dirty"] == Measured(config(), "dirty", 1, 2.0, f"{tmp_path}: shadow, dirty 1", "simulated")
     assert {timing.seconds for name, timing in timings.items() if name != "dirty"} == {3.0}
 
 

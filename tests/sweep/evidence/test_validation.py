@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def config(**values: object) -> Config:
 def timing(
     seconds: float = 1.0, phase: str = "dirty", iteration: int | None = 1, table: str = "mine", **values: object
 ) -> Measured:
-    return Measured(config(**values), phase, iteration, seconds, table)
+    return Measured(config(**values), phase, iteration, seconds, table, kind="published")
 
 
 def prediction(
@@ -157,8 +158,12 @@ def two_predictions() -> list[Prediction]:
     ]
 
 
+def against(kind: str, found: list[Prediction]) -> list[Prediction]:
+    return [replace(one, measured=replace(one.measured, kind=kind)) for one in found]
+
+
 def test_lkml_is_the_published_layout_with_intervals_and_a_summary() -> None:
-    assert list(validation_text(two_predictions(), "lkml", published=True)) == [
+    assert list(validation_text(two_predictions(), "lkml")) == [
         f"Profile {PROFILE} against 2 published times",
         "",
         "mine",
@@ -187,26 +192,36 @@ def test_lkml_is_the_published_layout_with_intervals_and_a_summary() -> None:
 
 
 def test_own_measurements_are_not_called_published() -> None:
-    text = list(validation_text(two_predictions(), "lkml", published=False))
+    text = list(validation_text(against("measured", two_predictions()), "lkml"))
     assert not [line for line in text if "published" in line]
     assert text[0] == f"Profile {PROFILE} against 2 measured times"
     assert text[9] == "vCPU Count   |    predicted    90%      measured   error |"
     assert text[14] == "Errors: 2 measured values, median error 11.2%, worst 20.0%"
 
 
+def test_a_simulation_is_not_called_measured() -> None:
+    found = against("simulated", two_predictions())
+    for form in ("lkml", "markdown"):
+        text = list(validation_text(found, form))
+        assert not [line for line in text if "measured" in line or "published" in line]
+    assert text[0] == f"# Profile {PROFILE} against 2 simulated times"
+    assert "simulated" in csv_header(found)
+    assert "measured" not in csv_header(found)
+
+
 def test_a_profile_without_intervals_has_a_dash_for_their_coverage() -> None:
-    text = list(validation_text([prediction(3.0)], "lkml", published=True))
+    text = list(validation_text([prediction(3.0)], "lkml"))
     assert not [line for line in text if line.startswith("Intervals")]
     assert text[-1].split("|")[-2].strip() == "-"
 
 
 def test_all_values_inside_their_intervals() -> None:
-    text = list(validation_text([prediction(3.0, 0.9, 1.1)], "lkml", published=True))
+    text = list(validation_text([prediction(3.0, 0.9, 1.1)], "lkml"))
     assert "Intervals: 1 of 1 values inside the 90% interval" in text
 
 
 def test_markdown_has_headings_and_tables() -> None:
-    text = list(validation_text(two_predictions(), "markdown", published=False))
+    text = list(validation_text(against("measured", two_predictions()), "markdown"))
     assert [line for line in text if line.startswith("#")] == [
         f"# Profile {PROFILE} against 2 measured times",
         "## mine",
