@@ -38,9 +38,8 @@ def phase_row(config: Config, name: str, iteration: int | None, outcome: Outcome
     row |= {"seconds": outcome.duration / SECOND, "seconds_lo": None, "seconds_hi": None}
     row |= _vcpu_seconds(outcome.finish, counts["accesses"])
     row |= counts
-    row |= {"lock_wait_seconds": int(times.lock_wait) / SECOND, "lock_hold_seconds": int(times.lock_hold) / SECOND}
     row |= _stalls(outcome, counts["accesses"])
-    row |= {f"time_{name}_s": int(times[name]) / SECOND for name in TIMES}
+    row |= {f"{name}_seconds": int(times[name]) / SECOND for name in TIMES}
     return row
 
 

@@ -104,18 +104,16 @@ TIME_COLUMNS: Final = (
     Column("vcpu_seconds_min", float, "shortest time of a vCPU in the pass"),
     Column("vcpu_seconds_mean", float, "mean time of the vCPUs in the pass"),
     Column("vcpu_seconds_max", float, "longest time of a vCPU in the pass"),
-    Column("lock_wait_seconds", float, "time spent acquiring mmu_lock, all threads added up"),
-    Column("lock_hold_seconds", float, "time mmu_lock was held, all holders added up"),
     Column("stall_p50_ns", float, "time an access took beyond a plain one: median over all accesses"),
     Column("stall_p90_ns", float, "the same, 90th percentile"),
     Column("stall_p99_ns", float, "the same, 99th percentile"),
     Column("stall_p999_ns", float, "the same, 99.9th percentile"),
     Column("stall_max_ns", float, "the same, the longest"),
-    Column("time_guest_s", float, "guest instructions and TLB misses, all vCPUs added up"),
-    Column("time_exit_s", float, "exits and the lock-free part of faults, PML included"),
-    Column("time_lock_wait_s", float, "acquiring mmu_lock"),
-    Column("time_lock_hold_s", float, "inside mmu_lock's critical sections"),
-    Column("time_other_s", float, "the rest: start of the pass, ioctl work outside the lock, TLB flushes"),
+    Column("guest_seconds", float, "guest instructions and TLB misses, all vCPUs added up (this and the next four)"),
+    Column("exit_seconds", float, "exits and the lock-free part of faults, PML included"),
+    Column("lock_wait_seconds", float, "waiting for mmu_lock and taking it"),
+    Column("lock_hold_seconds", float, "inside mmu_lock's critical sections"),
+    Column("other_seconds", float, "the rest: start of the pass, ioctl work outside the lock, TLB flushes"),
 )
 
 PHASE_COLUMNS: Final = (

@@ -72,7 +72,7 @@ def _guest_parts(config: Config, row: Row, costs: dict[str, float]) -> dict[str,
         "pml_entry": row["pml_entries"] * costs["pml_entry"],
         "pml_exit": row["pml_exits"] * costs["pml_exit"],
     }
-    own["read"] = max(0.0, row["time_guest_s"] - own["pml_entry"])
+    own["read"] = max(0.0, row["guest_seconds"] - own["pml_entry"])
     busy = sum(chain.values()) / row["seconds"]
     bound = min(1.0, max(0.0, 2 * busy - 1))  # 0 where the lock is idle half of the time, 1 where it never is
     parts = {name: (1 - bound) * part / config.vcpus for name, part in (own | serial | chain).items()}

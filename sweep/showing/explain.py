@@ -28,11 +28,11 @@ COUNTS_FROM: Final = 0.2
 """A phase is worth a sentence from this share of the longest phase on."""
 
 TIME_PARTS: Final[Mapping[str, str]] = {
-    "time_guest_s": "guest",
-    "time_exit_s": "exits",
-    "time_lock_wait_s": "lock wait",
-    "time_lock_hold_s": "lock hold",
-    "time_other_s": "other",
+    "guest_seconds": "guest",
+    "exit_seconds": "exits",
+    "lock_wait_seconds": "lock wait",
+    "lock_hold_seconds": "lock hold",
+    "other_seconds": "other",
 }
 
 VCPU_PHASES: Final = ("populate", "dirty", "after_disable")
@@ -135,11 +135,11 @@ def phase_words(config: Config, row: Row) -> str:
     part = max(TIME_PARTS, key=lambda name: float(row[name]))
     whose = "of vCPU time" if row["phase"] in VCPU_PHASES else "of the ioctl"
     doing = {
-        "time_guest_s": "is the guest itself",
-        "time_exit_s": "goes into exits and the lock-free part of faults",
-        "time_lock_wait_s": "waits for mmu_lock",
-        "time_lock_hold_s": "is spent holding mmu_lock",
-        "time_other_s": "is work outside mmu_lock",
+        "guest_seconds": "is the guest itself",
+        "exit_seconds": "goes into exits and the lock-free part of faults",
+        "lock_wait_seconds": "waits for mmu_lock",
+        "lock_hold_seconds": "is spent holding mmu_lock",
+        "other_seconds": "is work outside mmu_lock",
     }[part]
     cause = _vcpu_cause(config, row) if row["phase"] in VCPU_PHASES else _ioctl_cause(row)
     return f"{phase_name(row)} ({row['seconds']:.6f} s): {row[part] / total:.0%} {whose} {doing}: {cause}."
@@ -172,7 +172,7 @@ def _time_lines(config: Config, row: Row) -> Iterator[Line]:
         if row[name] > total * 0.0005:
             bar = "#" * round(row[name] / total * BAR_WIDTH)
             yield Line(f"  {label:<10} {row[name] / total:6.1%} {row[name]:16.9f} s  {bar}".rstrip())
-    if row["time_other_s"] > total * 0.0005:
+    if row["other_seconds"] > total * 0.0005:
         yield Line(f"  (other: {OTHER_OF_VCPUS if of_vcpus else OTHER_IS[row['phase']]})", "dim")
 
 
@@ -214,7 +214,7 @@ def _stall_lines(config: Config, row: Row) -> Iterator[Line]:
     low, *_, high = (row[name] for name in UPPER_STALLS)
     if config.engine == "sim" and low and high <= low * EQUAL_WITHIN:
         in_step = "simulated vCPUs are in step, each waits as long as every other"
-        waiting = row["time_lock_wait_s"] > row["time_exit_s"]
+        waiting = row["lock_wait_seconds"] > row["exit_seconds"]
         reason = in_step if waiting else "a simulated event costs the same each time"
         yield Line(f"  (p90 to p99.9 are equal: {reason}; on a host they spread)", "dim")
 
@@ -247,7 +247,7 @@ def _vcpu_cause(config: Config, row: Row) -> str:
     """Why the vCPUs spend their time so, from the most frequent kind of fault."""
     fast, missing = int(row["faults_fast"]), int(row["faults_not_present"])
     slow = int(row["faults_write_protect"]) - fast
-    if row["time_lock_wait_s"] + row["time_lock_hold_s"] > row["time_exit_s"] and slow + missing > 0:
+    if row["lock_wait_seconds"] + row["lock_hold_seconds"] > row["exit_seconds"] and slow + missing > 0:
         fast = 0  # whatever is fixed without the lock does not explain time spent on it
     most = max(fast, slow, missing)
     if most == 0:

@@ -200,7 +200,7 @@ def _equations_of(config: Config, runs: Sequence[Sequence[Row]]) -> _Equations:
         is_pass = row["accesses"] > 0
         columns = ["seconds"]
         if is_pass and row["faults"] - row["faults_fast"] >= FEW_FAULTS:
-            columns += ["time_lock_hold_s", "time_lock_wait_s"]
+            columns += ["lock_hold_seconds", "lock_wait_seconds"]
         for column in columns:
             factors.append([unit[place][column] for unit in units])
             seconds.append(statistics.median(run[place][column] for run in runs))
@@ -233,7 +233,7 @@ def _between_cpus(cpus: Sequence[int], memory: int, repeats: int) -> dict[str, f
     """BETWEEN_CPUS: the lock between two processes, how far apart their passes begin, and a pass beside busy CPUs."""
     lock = measure_lock(LOCK_REPEATS)
     config = make_config({"engine": "live", "vcpus": 2, "mem_per_vcpu": "2MiB", "iterations": STARTS})
-    starts = [row["time_other_s"] * 1e9 for _ in range(repeats) for row in measure(config) if row["phase"] == "dirty"]
+    starts = [row["other_seconds"] * 1e9 for _ in range(repeats) for row in measure(config) if row["phase"] == "dirty"]
     values = (_contention(cpus, memory, repeats), statistics.median(starts), lock.hand_over, lock.line)
     return dict(zip(BETWEEN_CPUS, values, strict=True))
 

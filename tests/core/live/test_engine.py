@@ -89,7 +89,7 @@ def test_rows_are_those_of_the_simulator_and_times_add_up() -> None:
         assert set(row) == {column.name for column in PHASE_COLUMNS}
         assert row["seconds"] > 0
         assert row["seconds_lo"] is row["seconds_hi"] is None
-        parts = sum(row[f"time_{part}_s"] for part in ("guest", "exit", "lock_wait", "lock_hold", "other"))
+        parts = sum(row[f"{part}_seconds"] for part in ("guest", "exit", "lock_wait", "lock_hold", "other"))
         if row["accesses"]:
             assert row["vcpu_seconds_min"] <= row["vcpu_seconds_mean"] <= row["vcpu_seconds_max"]
             assert row["vcpu_seconds_max"] <= row["seconds"]
@@ -106,8 +106,8 @@ def test_a_fault_spins_for_what_is_left_of_the_exit_beside_the_engines_own_work(
         path.write_text("".join(f"{parameter} = {value}\n" for parameter, value in values.items()))
         config = live(mmu="legacy_tdp", backing="4K", profile=str(path))
         passes = [measure(config)[0] for _ in range(3)]
-        assert all(populate["time_exit_s"] <= populate["seconds"] for populate in passes)
-        return min(populate["time_exit_s"] / populate["faults"] for populate in passes)
+        assert all(populate["exit_seconds"] <= populate["seconds"] for populate in passes)
+        return min(populate["exit_seconds"] / populate["faults"] for populate in passes)
 
     alone, less = exit_seconds(0), exit_seconds(4000)
     assert alone >= 5e-6 * 0.99

@@ -109,10 +109,10 @@ def test_titles_are_the_words_of_the_benchmark(tmp_path: Path, metric: str, iter
 
 @pytest.mark.parametrize(
     ("metric", "text"),
-    [("dirty.faults", "262144"), ("dirty.stall_p99_ns", "1520ns"), ("dirty.time_exit_s", "0.250000000s")],
+    [("dirty.faults", "262144"), ("dirty.stall_p99_ns", "1520ns"), ("dirty.exit_seconds", "0.250000000s")],
 )
 def test_numbers_carry_the_unit_of_their_column(tmp_path: Path, metric: str, text: str) -> None:
-    write_shard(tmp_path, [config()], lambda *row: {"faults": 262144, "stall_p99_ns": 1520.4, "time_exit_s": 0.25})
+    write_shard(tmp_path, [config()], lambda *row: {"faults": 262144, "stall_p99_ns": 1520.4, "exit_seconds": 0.25})
     assert text in lkml(tables(tmp_path, metric))[4]
 
 

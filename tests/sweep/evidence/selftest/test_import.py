@@ -278,7 +278,7 @@ def test_the_dataset_has_the_result_schema(workplace: Path) -> None:
     assert {run[name] for name in ("host", "wall_seconds", "node_cpus", "started_at", "error")} == {None}
     (phase,) = rows("SELECT * FROM phases WHERE phase = 'clear' AND iteration = 2 AND split = 'fault'")
     assert (phase["seconds"], phase["config_id"]) == (0.015613726, run["config_id"])
-    assert {phase[name] for name in ("seconds_lo", "faults", "dirty_pages", "time_other_s")} == {None}
+    assert {phase[name] for name in ("seconds_lo", "faults", "dirty_pages", "other_seconds")} == {None}
 
 
 def test_importing_a_file_twice_doubles_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
