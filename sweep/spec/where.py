@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from core.config import FIELDS, MEM_TOTAL, NAMES
+from core.config import FIELDS, NAMES
 from core.sizes import parse_size
 from sweep.errors import SpecError
 
@@ -34,12 +34,19 @@ FUNCTIONS: Final = ("abs", "mod", "least", "greatest", "log2", "power")
 _QUOTED_SIZE: Final = re.compile(r"'(\d+(?:\.\d+)?\s*(?:KiB|MiB|GiB|TiB))'")
 
 
-def where_fields(where: str) -> tuple[str, ...]:
-    """The fields that `where` names, in the order of the fields; SpecError unless it is one plain expression."""
+SPEC_FIELDS: Final[Mapping[str, Any]] = {name: FIELDS.get(name, int) for name in NAMES}
+"""What a spec may name, with the type: every field, and mem_total."""
+
+
+def where_fields(where: str, fields: Mapping[str, Any] = SPEC_FIELDS) -> tuple[str, ...]:
+    """The fields that `where` names, in the order of the fields; SpecError unless it is one plain expression.
+
+    `fields` are those that it may name, with their types; results have more to name than specs.
+    """
     named = set()
     for node in _expression_nodes(where):
         if node["class"] == "COLUMN_REF":
-            named.add(_field(node["column_names"]))
+            named.add(_field(node["column_names"], fields))
         elif node["class"] == "FUNCTION" and node["function_name"] not in OPERATORS.union(FUNCTIONS):
             raise SpecError(f"where: {_function_text(node)} is not allowed; allowed: operators, {', '.join(FUNCTIONS)}")
         elif node["class"] not in NODES:
@@ -47,15 +54,17 @@ def where_fields(where: str) -> tuple[str, ...]:
             raise SpecError(f"where: no {kind} here; allowed: one expression over the fields, like {EXAMPLE}")
     if not named:
         raise SpecError(f"where: {where!r} names no field; write a condition like {EXAMPLE}")
-    return tuple(name for name in NAMES if name in named)
+    return tuple(name for name in fields if name in named)
 
 
-def rows_matching(where: str, columns: Mapping[str, Sequence[object]]) -> list[bool]:
+def rows_matching(
+    where: str, columns: Mapping[str, Sequence[object]], fields: Mapping[str, Any] = SPEC_FIELDS
+) -> list[bool]:
     """For each row of `columns` (the fields that `where_fields` names) whether `where` is true of it."""
     import duckdb
     import pyarrow
 
-    types = {name: pyarrow.array([], type=_arrow_type(name)).type for name in columns}
+    types = {name: pyarrow.array([], type=_arrow_type(fields[name])).type for name in columns}
     table = pyarrow.table({name: pyarrow.array(values, type=types[name]) for name, values in columns.items()})
     with _fenced_database() as database:
         database.register("fields", table)
@@ -116,11 +125,11 @@ def _nodes(tree: object) -> Iterator[dict[str, Any]]:
             yield from _nodes(part)
 
 
-def _field(column_names: Sequence[str]) -> str:
+def _field(column_names: Sequence[str], fields: Collection[str]) -> str:
     written = ".".join(column_names)
-    if written.lower() not in NAMES:
+    if written.lower() not in fields:
         raise SpecError(
-            f"where: no field {written} (texts go in single quotes, like mmu = 'tdp'); fields: {', '.join(NAMES)}"
+            f"where: no field {written} (texts go in single quotes, like mmu = 'tdp'); fields: {', '.join(fields)}"
         )
     return written.lower()
 
@@ -144,10 +153,9 @@ def _fenced_database() -> duckdb.DuckDBPyConnection:
     )
 
 
-def _arrow_type(name: str) -> Any:
+def _arrow_type(kind: object) -> Any:
     import pyarrow
 
-    kind = int if name == MEM_TOTAL else FIELDS[name]
     return pyarrow.int64() if kind is int else pyarrow.bool_() if kind is bool else pyarrow.string()
 
 
