@@ -17,6 +17,7 @@ import typer
 from cluster.session import ClusterError
 from core.errors import ConfigError, ProfileError
 from sweep.commands.calibrate import calibrate
+from sweep.commands.compare import compare
 from sweep.commands.explain import explain
 from sweep.commands.import_ import import_
 from sweep.commands.plot import plot
@@ -31,7 +32,7 @@ USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, ClusterError, typer
 """Errors that the user can put right: their message is enough."""
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-for command in (run, status, query, table, plot, explain, validate, calibrate):
+for command in (run, status, query, table, plot, explain, validate, calibrate, compare):
     app.command()(command)
 app.command("import")(import_)  # a word of Python
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COUNTS: Final = frozenset(column.name for column in COUNT_COLUMNS)
 
 _LAST_DIGITS: Final = {"seconds_lo": 1e-9, "seconds_hi": 1e-9}
-"""Columns that linear algebra has a part in, so that their last digits depend on the CPU; all others agree to the bit."""
+"""Columns that come out of linear algebra, whose last digits depend on the CPU; all others agree to the bit."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -51,9 +51,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """How many configs and numbers were compared, what differs (counts first), and the means of the times."""
+    """The configs compared, how many numbers of them, what differs (counts first), and the means of the times."""
 
-    configs: int
+    configs: tuple[Config, ...]
     numbers: int
     differences: tuple[Difference, ...]
     means: tuple[Mean, ...]
@@ -63,6 +63,8 @@ def compare_exact(
     base: pandas.DataFrame, new: pandas.DataFrame, configs: Mapping[str, Config], choices: Sequence[MetricChoice]
 ) -> Exact:
     """Compare phase rows, matched by their columns key, phase and iteration; `configs` are those of the keys."""
+    if base.empty or new.empty:
+        return Exact((), 0, (), ())
     both = base.merge(new, on=["key", "phase", "iteration"], suffixes=("", " of new"))
     columns = dict.fromkeys([*columns_present(base), *columns_present(new)])
     differences: list[Difference] = []
@@ -81,7 +83,9 @@ def compare_exact(
                 means += _means(metric, values, new_values)
     differences.sort(key=lambda found: (not found.is_count, metric_order(found.metric)))  # stable: configs in order
     means.sort(key=lambda mean: metric_order(mean.metric))
-    return Exact(both["key"].nunique(), numbers, tuple(differences), tuple(means))
+    compared = set(both["key"])
+    found = tuple(config for key, config in configs.items() if key in compared)
+    return Exact(found, numbers, tuple(differences), tuple(means))
 
 
 def _numbers(rows: Any, column: str) -> Numbers:

@@ -91,7 +91,8 @@ class Noisy:
 
     @property
     def worse(self) -> bool:
-        return any(change.verdict == Verdict.WORSE for change in (*self.findings, *self.families))
+        verdicts = [finding.verdict for finding in self.findings] + [family.verdict for family in self.families]
+        return Verdict.WORSE in verdicts
 
 
 @dataclass(frozen=True, slots=True)

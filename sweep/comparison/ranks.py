@@ -28,7 +28,7 @@ CONFIDENCE: Final = 0.95
 _NORMAL_95: Final = 1.959964
 
 _MOST_COUNTED: Final = 60
-"""Values of a config up to which chances are counted; numbers of subsets stay below 2^57, where floats are exact enough."""
+"""Values of a config up to which chances are counted: as long as floats hold the numbers of subsets."""
 
 _MOST_SUMS: Final = 1_000
 """Possible sums up to which the chances of several configs are multiplied out. Beyond it their sum is a normal variable
@@ -142,7 +142,7 @@ def repeats_needed(alpha: float) -> int:
 
 
 def adjusted(p_values: Sequence[float]) -> Numbers:
-    """p values adjusted for their number, after Benjamini and Hochberg: kept below x, a share x of findings is chance."""
+    """p values adjusted for their number (Benjamini and Hochberg): of those below x a share x at most is chance."""
     from scipy.stats import false_discovery_control
 
     return np.asarray(false_discovery_control(p_values)) if len(p_values) else np.empty(0)

@@ -44,6 +44,7 @@ class Side:
     name: str
     runs: pandas.DataFrame
     phases: pandas.DataFrame
+    profiles: Mapping[str, Mapping[str, float]]  # parameters by digest, as far as the dataset keeps them
 
     def origins(self, name: str) -> tuple[str, ...]:
         """The different values of a column of ORIGIN, sorted."""
@@ -66,7 +67,7 @@ def read_side(location: str, selections: Mapping[str, str | None], name: str = "
         raise QueryError(f"{location}: no config matches {told}" if told else f"{location}: no config there")
     phases = phases[phases["config_id"].isin(runs.loc[runs["status"] == "ok", "config_id"])]
     phases["iteration"] = phases["iteration"].fillna(0).astype(int)
-    return Side(name or location, runs.reset_index(drop=True), phases.reset_index(drop=True))
+    return Side(name or location, runs.reset_index(drop=True), phases.reset_index(drop=True), profiles={})
 
 
 def selected_fields(where: str | None) -> tuple[str, ...]:
