@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from core.config import FIELDS
+from core.config import FIELDS, MEM_TOTAL
 from core.rows import PROVENANCE_COLUMNS
 from sweep.dataset.query import select
 from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError, SpecError, spec_place
-from sweep.spec.where import rows_matching, where_fields
+from sweep.spec.where import SPEC_FIELDS, rows_matching, where_fields
 
 if TYPE_CHECKING:
     import pandas
@@ -27,8 +27,9 @@ MATCHED: Final = tuple(name for name in FIELDS if name not in ("label", "profile
 ORIGIN: Final = ("label", "profile", "profile_digest", "engine_version", "host", "kernel_release", "git_revision")
 """What is known of where a number comes from."""
 
-SELECTABLE: Final[Mapping[str, Any]] = FIELDS | {
-    column.name: str for column in PROVENANCE_COLUMNS if column.kind is str
+SELECTABLE: Final[Mapping[str, Any]] = {
+    **SPEC_FIELDS,
+    **{column.name: str for column in PROVENANCE_COLUMNS if column.kind is str},
 }
 """What a selection may name: every field, and every word about the origin of a row."""
 
@@ -59,6 +60,7 @@ def read_side(location: str, selections: Mapping[str, str | None], name: str = "
     with open_dataset(location) as dataset:
         runs = select(dataset, "SELECT * FROM runs").to_pandas()
         phases = select(dataset, "SELECT * FROM phases").to_pandas()
+    runs[MEM_TOTAL] = runs["vcpus"] * runs["mem_per_vcpu"]
     given = {option: where for option, where in selections.items() if where is not None}
     for option, where in given.items():
         runs = runs[_matching(option, where, runs)]
