@@ -10,7 +10,7 @@ from typing import Any, Final
 from core.config import LIVE_FIELDS, Config, config_record
 from core.costs.profile import load_profile
 
-ENGINE_VERSION: Final = "2"
+ENGINE_VERSION: Final = "3"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
 
 

@@ -94,7 +94,7 @@ COUNT_COLUMNS: Final = (
     Column("pml_exits", int, "exits because a PML buffer was full"),
     Column("tlb_flushes", int, "requests that all vCPUs flush their TLB"),
     Column("lock_acquisitions", int, "times mmu_lock was taken"),
-    Column("lock_contended", int, "times mmu_lock had to be waited for"),
+    Column("lock_contended", int, "times mmu_lock, or for readers its cache line, had to be waited for"),
 )
 
 TIME_COLUMNS: Final = (

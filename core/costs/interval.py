@@ -99,6 +99,8 @@ def _ioctl_parts(config: Config, row: Row, costs: dict[str, float]) -> dict[str,
     splits = row["splits_1g"] + row["splits_2m"]
     changed = row["write_protected"] + row["dirty_cleared"]
     parts = {"split_child": splits * 512 * costs["split_child"], "flush": row["tlb_flushes"] * costs["flush"]}
+    if row["phase"] in ("enable", "disable"):
+        parts["slot"] = config.slots * costs["slot"]
     if row["phase"] == "enable":
         parts["bitmap_page"] = config.pages * costs["bitmap_page"]
         parts["protect"] = changed * costs["protect"]

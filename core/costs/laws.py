@@ -35,6 +35,7 @@ COSTS: Final = layout(
         "hand_over",  # of the write-held lock among this configuration's vCPUs
         "line",
         "lock_uncontended",
+        "slot",
         "bitmap_page",
         "scan_head",
         "walk_entry",
@@ -84,6 +85,7 @@ def costs_of(config: Config, profile: Profile) -> Record:
         "hand_over": _hand_over(config, profile),
         "line": profile["lock.line_ns"] * min(1.0, _cores(config, profile) / vcpus),
         "lock_uncontended": profile["lock.uncontended_ns"],
+        "slot": profile["ioctl.slot_ns"],
         "bitmap_page": profile["ioctl.bitmap_page_ns"],
         "scan_head": profile[f"ioctl.scan_head{nested}_ns"] * scan,
         "walk_entry": profile["ioctl.walk_entry_ns"] * scan,

@@ -44,6 +44,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "lock.hand_log2_ns": "the same, per doubling of the vCPUs that share it",
     "lock.line_ns": "one atomic of a reader on the lock's cache line, which has to come from another core",
     "lock.uncontended_ns": "taking and releasing the lock with nobody near",
+    "ioctl.slot_ns": "changing the flags of one slot: a new set of memslots, and the grace period of SRCU after it",
     "ioctl.bitmap_page_ns": "allocating and clearing the dirty bitmap, per page of the slot",
     "ioctl.scan_head_ns": "visiting one rmap head",
     "ioctl.scan_head_nested_ns": "the same, nested",

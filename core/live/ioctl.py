@@ -7,7 +7,7 @@ from core.compiled.kernel import kernel
 from core.live.clock import spin_for
 from core.live.sync.lock import is_contended, read_lock, read_unlock, write_lock, write_unlock
 from core.live.sync.waiting import ABORTED, WAITED, is_aborted
-from core.sim.ioctl import FLUSH, SPLIT, WALK, needs_lock, start_ioctl, step_ioctl
+from core.sim.ioctl import FLUSH, PREPARE, SPLIT, is_flag_change, needs_lock, start_ioctl, step_ioctl
 
 
 @kernel
@@ -18,8 +18,8 @@ def run_ioctl(machine, costs, pace, memory, thread, units, phase, lock, abort, m
     ioctl, times = thread.ioctl, thread.times
     while ioctl.slot < machine.slots and not is_aborted(abort):
         stage = ioctl.stage
-        reads = stage == SPLIT and not machine.faults_write_lock
-        if stage in (SPLIT, WALK) and not ioctl.locked and needs_lock(machine, phase):
+        reads = is_flag_change(phase) and not machine.faults_write_lock
+        if not ioctl.locked and needs_lock(machine, phase, stage):
             asked = read_cycles()
             outcome = read_lock(lock, abort, me) if reads else write_lock(lock, abort, me)
             if outcome == ABORTED:
@@ -32,6 +32,8 @@ def run_ioctl(machine, costs, pace, memory, thread, units, phase, lock, abort, m
         step_ioctl(machine, costs, memory, thread, units, phase)
         if stage == FLUSH:
             spin_for(pace.flush)
+        elif stage == PREPARE and is_flag_change(phase):
+            spin_for(pace.slot)
         spent = read_cycles() - start
         if ioctl.locked:
             times.lock_hold += spent

@@ -30,7 +30,7 @@ from core.stalls import BUCKETS
 from core.steps import steps_of
 from core.tables import SharedMemory, machine_of, memory_arrays, prepare_shared_memory
 
-PACE: Final = layout(["fault_outside", "fault_fast", "pml_exit", "flush", "picoseconds"])
+PACE: Final = layout(["fault_outside", "fault_fast", "pml_exit", "slot", "flush", "picoseconds"])
 """How long the CPU spins for what no process can do, in cycles; and 1024 times the picoseconds of a cycle."""
 
 SPAN: Final = layout(["start", "end"])
@@ -146,6 +146,7 @@ def _pace(costs: Record, calibration: Calibration) -> Record:
         "fault_outside": max(0, int(costs.fault_outside - costs.live_fault)),
         "fault_fast": max(0, int(costs.fault_fast - costs.live_fast)),
         "pml_exit": int(costs.pml_exit),
+        "slot": int(costs.slot),
         "flush": int(costs.flush),
     }
     values = {name: calibration.cycles(spin / 1000) for name, spin in picoseconds.items()}

@@ -77,10 +77,8 @@ def _access(machine, pace, memory, thread, phase, space, page, write):
 
 @inlined
 def _log_to_pml(pace, thread):
-    """A write set a D-bit: log it, and exit if the buffer is full. Only exits are timed: a look at the clock costs more
-    than an entry does."""
-    thread.counters.pml_entries += 1
-    thread.vcpu.pml_fill += 1
+    """A write set a D-bit: log it, after an exit if the buffer is full. Only exits are timed: a look at the clock costs
+    more than an entry does."""
     if thread.vcpu.pml_fill == PML_BUFFER:
         thread.vcpu.pml_fill = 0
         thread.counters.pml_exits += 1
@@ -89,6 +87,8 @@ def _log_to_pml(pace, thread):
         spent = read_cycles() - start
         thread.times.exit += spent
         _record_stall(pace, thread, spent)
+    thread.counters.pml_entries += 1
+    thread.vcpu.pml_fill += 1
 
 
 @kernel

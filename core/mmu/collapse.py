@@ -15,7 +15,10 @@ from core.spte import LEAF, TABLE, WRITABLE
 
 @kernel
 def collapse_table(memory, machine, counters, space, page):
-    """TDP MMU: free the table where the largest leaf for `page` could be; return the leaves dropped."""
+    """TDP MMU: free the table where the largest leaf for `page` could be; return the leaves dropped.
+
+    Dropping it up to 6.12 flushes each time, before the entry may be used again.
+    """
     level = machine.leaf_level
     index = entry_index(memory, machine, space, page, level)
     if memory.sptes[index] != TABLE:
@@ -30,7 +33,8 @@ def collapse_table(memory, machine, counters, space, page):
         counters.leaves[level] += 1
         if not leaf & WRITABLE:
             counters.write_protected += 1
-    counters.tlb_flushes += 1
+    if not machine.collapse_in_place:
+        counters.tlb_flushes += 1
     return dropped
 
 

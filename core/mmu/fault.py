@@ -38,10 +38,13 @@ def is_fast(machine, entry, level, logging):
 
 @kernel
 def fix_fast(memory, machine, counters, space, page, level, entry, logging):
-    """fast_page_fault: make the leaf of `level`, seen as `entry`, writable, without the lock."""
+    """fast_page_fault: make the leaf of `level`, seen as `entry`, writable, without the lock.
+
+    It leaves the D-bit as it is: where PML is on and has it clear, the write that now goes through is logged, too.
+    """
     block = own(memory, machine, chunk_of(machine, page))
     index = entry_index(memory, machine, space, page, level)
-    if not swap_entry(memory, index, entry, entry | WRITABLE | DIRTY):
+    if not swap_entry(memory, index, entry, entry | WRITABLE):
         counters.faults_spurious += 1  # another vCPU was first
         return
     counters.faults_fast += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.compiled.atomics import highest_one, lowest_one
-from core.compiled.kernel import kernel
+from core.compiled.kernel import inlined, kernel
 from core.mmu.change import clear_bits, swap_entry
 from core.mmu.dirty_log import ALL_ONES, ONE, word_index
 from core.mmu.split import split_down_to
@@ -12,18 +12,29 @@ from core.spte import ALL_BITS, DIRTY, MMU_WRITABLE, WRITABLE
 
 
 @kernel
-def rearm_leaf(memory, machine, counters, index, level):
-    """Re-arm the leaf at `index` of `level`: by D-bit if PML tracks it, else by W bit; return 1 if it changed."""
+def clear_dirty_bit(memory, counters, index):
+    """Clear the D-bit of the leaf at `index`, so that PML logs its next write; return 1 if it was set."""
     entry = memory.sptes[index]
-    if machine.pml and level <= machine.track_level:
-        if not entry & DIRTY or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ DIRTY)):
-            return 0
-        counters.dirty_cleared += 1
-        return 1
+    if not entry & DIRTY or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ DIRTY)):
+        return 0
+    counters.dirty_cleared += 1
+    return 1
+
+
+@kernel
+def write_protect(memory, counters, index):
+    """Make the leaf at `index` read-only, so that its next write faults; return 1 if it was writable."""
+    entry = memory.sptes[index]
     if not entry & WRITABLE or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE)):
         return 0
     counters.write_protected += 1
     return 1
+
+
+@inlined
+def rearm_tracked_leaf(memory, machine, counters, index):
+    """Let the tracked leaf at `index` report its next write, by PML or by a fault; return 1 if that changed it."""
+    return clear_dirty_bit(memory, counters, index) if machine.pml else write_protect(memory, counters, index)
 
 
 @kernel
@@ -88,7 +99,7 @@ def rearm_word(memory, machine, counters, word, mask):
     for space in range(machine.spaces):
         if machine.track_level == 2:
             if leaf_level(memory, machine, space, first) == 2:
-                changed += rearm_leaf(memory, machine, counters, entry_index(memory, machine, space, first, 2), 2)
+                changed += rearm_tracked_leaf(memory, machine, counters, entry_index(memory, machine, space, first, 2))
                 visited += 1
             continue
         region = -1
@@ -103,7 +114,7 @@ def rearm_word(memory, machine, counters, word, mask):
                 continue
             index = entry_index(memory, machine, space, page, 1)
             if memory.sptes[index]:
-                changed += rearm_leaf(memory, machine, counters, index, 1)
+                changed += rearm_tracked_leaf(memory, machine, counters, index)
                 visited += 1
     return splits, visited, changed
 

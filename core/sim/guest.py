@@ -56,28 +56,30 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         # 0 where nothing maps the page: the entries of a missing table are 0
         entry = memory.sptes[entry_index(memory, machine, state.space, page, level)]
         writable = entry & WRITABLE != 0
-        quiet = writable and (not phase.logging or not machine.pml or entry & DIRTY != 0)
+        is_logged = phase.logging and machine.pml and entry & DIRTY == 0  # by PML, once a write goes through
+        quiet = writable and not is_logged
         if skips and quiet and level > 1:
             time += _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level)
             continue
         write = next_access(machine, memory, simulation.counters, phase, state, number, page)
         if entry & PRESENT and (writable or not write):
             time += _plain_access(costs, simulation, level, write)
-            if write and not quiet:
-                block = own(memory, machine, chunk_of(machine, page))
-                index = entry_index(memory, machine, state.space, page, level)
-                swap_entry(memory, index, entry, entry | DIRTY)
-                mark_leaf_dirty(memory, machine, block, page, level)
-                time += _log_to_pml(costs, simulation, state)
+            if write and is_logged:
+                spent = _log_to_pml(memory, machine, costs, simulation, state, page, level, entry)
+                record_stall(simulation, spent)
+                time += spent
             state.visit += 1
             continue
         count_fault(simulation.counters, entry & PRESENT, write)
         state.pml_fill = 0  # every exit empties the buffer
         if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
             fix_fast(memory, machine, simulation.counters, state.space, page, level, entry, phase.logging)
-            record_stall(simulation, costs.fault_fast)
+            spent = costs.fault_fast
             simulation.times.exit += costs.fault_fast
-            time += costs.fault_fast + _plain_access(costs, simulation, level, write)
+            if is_logged:
+                spent += _log_to_pml(memory, machine, costs, simulation, state, page, level, entry | WRITABLE)
+            record_stall(simulation, spent)
+            time += spent + _plain_access(costs, simulation, level, write)
             state.visit += 1
             continue
         state.page = page
@@ -132,19 +134,23 @@ def _plain_access(costs, simulation, level, write):
 
 
 @inlined
-def _log_to_pml(costs, simulation, state):
-    """A write set a D-bit: log it, and exit if the buffer is full; return the time beyond a plain write."""
-    simulation.counters.pml_entries += 1
-    simulation.times.guest += costs.pml_entry
+def _log_to_pml(memory, machine, costs, simulation, state, page, level, entry):
+    """A write to the leaf `entry` sets its D-bit and is logged; return the time beyond a plain write.
+
+    The CPU looks at the buffer's index before it logs: it is the write that finds the buffer full which exits.
+    """
+    block = own(memory, machine, chunk_of(machine, page))
+    swap_entry(memory, entry_index(memory, machine, state.space, page, level), entry, entry | DIRTY)
+    mark_leaf_dirty(memory, machine, block, page, level)
     spent = costs.pml_entry
-    fill = state.pml_fill + 1
-    if fill == PML_BUFFER:
-        fill = 0
+    simulation.times.guest += costs.pml_entry
+    if state.pml_fill == PML_BUFFER:
+        state.pml_fill = 0
         simulation.counters.pml_exits += 1
         simulation.times.exit += costs.pml_exit
         spent += costs.pml_exit
-    state.pml_fill = fill
-    record_stall(simulation, spent)
+    state.pml_fill += 1
+    simulation.counters.pml_entries += 1
     return spent
 
 

@@ -1,7 +1,9 @@
 """The ioctl thread: enable, get, clear and disable, slot by slot, as one more actor of the simulation.
 
-Its work comes in units of at most 512 pages. For each slot it prepares without the lock, splits (the TDP MMU: lock for
-read; rmap MMUs: for write, given up between units when others wait), walks the slot, and flushes the TLBs.
+Its work comes in units of at most 512 pages. For each slot it prepares without the lock, splits, clears D-bits (enable
+with PML), walks the slot, and flushes the TLBs. Each of these walks takes mmu_lock once: enable and disable of the TDP
+MMU for read, all others for write. That it gives the lock up on the way and takes it back, to allocate a table or
+because others wait, is not counted.
 """
 
 from __future__ import annotations
@@ -9,11 +11,18 @@ from __future__ import annotations
 import numpy as np
 
 from core.compiled.atomics import count_ones
-from core.compiled.kernel import kernel
+from core.compiled.kernel import inlined, kernel
 from core.mmu.block import chunk_of, own
 from core.mmu.collapse import collapse_table, zap_small_leaves
 from core.mmu.dirty_log import count_reported, set_all_dirty
-from core.mmu.rearm import rearm_leaf, rearm_word, take_dirty_word, take_reported_word
+from core.mmu.rearm import (
+    clear_dirty_bit,
+    rearm_tracked_leaf,
+    rearm_word,
+    take_dirty_word,
+    take_reported_word,
+    write_protect,
+)
 from core.mmu.split import CHILDREN, split_down_to
 from core.mmu.walk import entry_index, leaf_level
 from core.sim.fast_forward.units import do_again, finish_unit, forget_units, known_unit, start_unit
@@ -23,7 +32,7 @@ from core.sim.state.event_queue import NEVER
 from core.spte import PRESENT
 from core.steps import CLEAR, DISABLE, ENABLE, GET
 
-PREPARE, SPLIT, WALK, FLUSH = range(4)
+PREPARE, SPLIT, CLEAR_DIRTY, WALK, FLUSH = range(5)
 
 UNIT = 512
 
@@ -47,7 +56,7 @@ def run_ioctl(machine, costs, memory, simulation, units, phase, time, horizon):
         if time > horizon:
             return time
         stage = ioctl.stage
-        if stage in (SPLIT, WALK) and not ioctl.locked and needs_lock(machine, phase):
+        if not ioctl.locked and needs_lock(machine, phase, stage):
             ioctl.event = ACQUIRE
             return time
         spent = step_ioctl(machine, costs, memory, simulation, units, phase)
@@ -79,10 +88,16 @@ def grant_to_ioctl(costs, simulation, granted):
     return granted + spent
 
 
-@kernel
-def needs_lock(machine, phase):
-    """A get with manual protection only copies the bitmap; everything else takes mmu_lock."""
-    return phase.ioctl != GET or not machine.manual
+@inlined
+def needs_lock(machine, phase, stage):
+    """Whether the stage takes mmu_lock: all walks do; only get with manual protection does no more than copy bits."""
+    return SPLIT <= stage <= WALK and (phase.ioctl != GET or not machine.manual)
+
+
+@inlined
+def is_flag_change(phase):
+    """Whether the ioctl changes a slot's flags: KVM then waits for a grace period of SRCU, slot by slot."""
+    return phase.ioctl == ENABLE or phase.ioctl == DISABLE
 
 
 @kernel
@@ -133,7 +148,7 @@ def _unit(machine, costs, memory, simulation, phase, first, end):
         return _split_unit(machine, costs, memory, counters, first)
     if phase.ioctl == ENABLE:
         ioctl.changed = 1  # KVM flushes after an enable, whatever it found
-        return _protect_unit(machine, costs, memory, counters, first, end)
+        return _enable_unit(machine, costs, memory, counters, ioctl.stage, first, end)
     if phase.ioctl == DISABLE:
         return _disable_unit(machine, costs, memory, simulation, first, end)
     spent = _bitmap_unit(machine, costs, memory, simulation, phase, first, end)
@@ -147,22 +162,25 @@ def _prepare(machine, costs, memory, simulation, phase):
     """What comes before the lock: enable allocates the bitmap, and with initially_all_set that is all."""
     ioctl = simulation.ioctl
     ioctl.stage = WALK
+    spent = costs.slot if is_flag_change(phase) else 0
     if phase.ioctl != ENABLE:
-        return 0
+        return spent
     if machine.all_set:
         set_all_dirty(memory, machine, ioctl.number, ioctl.number + machine.pages_per_slot)
         _next_slot(simulation)
-    elif machine.eager and machine.leaf_level > machine.track_level:
+    elif machine.eager:
         ioctl.stage = SPLIT
-    return machine.pages_per_slot * costs.bitmap_page
+    elif machine.pml:
+        ioctl.stage = CLEAR_DIRTY
+    return spent + machine.pages_per_slot * costs.bitmap_page
 
 
 @kernel
 def _end_stage(machine, simulation):
     """The slot's last unit of a stage is done."""
     ioctl = simulation.ioctl
-    if ioctl.stage == SPLIT:
-        ioctl.stage = WALK
+    if ioctl.stage < WALK:
+        ioctl.stage = CLEAR_DIRTY if ioctl.stage == SPLIT and machine.pml else WALK
         ioctl.number = ioctl.slot * machine.pages_per_slot
         return
     if ioctl.changed:
@@ -205,25 +223,34 @@ def _split_time(machine, costs, counters, splits):
 
 
 @kernel
-def _protect_unit(machine, costs, memory, counters, first, end):
-    """enable: re-arm every leaf over one chunk, in all spaces. rmap MMUs visit all rmap heads of the range."""
+def _enable_unit(machine, costs, memory, counters, stage, first, end):
+    """enable: one walk over one chunk, in all spaces. rmap MMUs visit all rmap heads of the range."""
+    if stage == WALK and machine.pml:
+        return _protect_huge_unit(machine, costs, memory, counters, machine.first + first)
     spent = (end - first) * costs.scan_head if machine.rmap else 0
     page, last = machine.first + first, machine.first + end
     while page < last:
         end_of_table = min(last, (page >> 9) + 1 << 9)  # with 4K backing a chunk straddles two tables
         for space in range(machine.spaces):
-            spent += _protect_range(machine, costs, memory, counters, space, page, end_of_table)
+            spent += _rearm_range(machine, costs, memory, counters, space, page, end_of_table)
         page = end_of_table
     return spent
 
 
 @kernel
-def _protect_range(machine, costs, memory, counters, space, page, end):
-    """Re-arm every leaf over pages `page` to `end` - 1 of one 2M region; return what that takes beside rmap heads."""
+def _rearm_range(machine, costs, memory, counters, space, page, end):
+    """Re-arm every leaf over pages `page` to `end` - 1 of one 2M region; return what that takes beside rmap heads.
+
+    With PML it is their D-bits that are cleared: the TDP MMU does so in huge leaves too, the rmap MMUs in tracked ones.
+    """
     level = leaf_level(memory, machine, space, page)
     if level > 1:
         # one huge leaf costs nothing beside the 512 entries of a table
-        rearm_leaf(memory, machine, counters, entry_index(memory, machine, space, page, level), level)
+        index = entry_index(memory, machine, space, page, level)
+        if not machine.pml:
+            write_protect(memory, counters, index)
+        elif level <= machine.track_level or not machine.rmap:
+            clear_dirty_bit(memory, counters, index)
         return 0
     if not memory.sptes[entry_index(memory, machine, space, page, 2)]:
         return 0
@@ -231,8 +258,18 @@ def _protect_range(machine, costs, memory, counters, space, page, end):
     start = entry_index(memory, machine, space, page, 1)
     for index in range(start, start + np.uintp(end - page)):
         if memory.sptes[index] & PRESENT:
-            changed += rearm_leaf(memory, machine, counters, index, 1)
+            changed += rearm_tracked_leaf(memory, machine, counters, index)
     return changed * costs.protect + (0 if machine.rmap else (end - page) * costs.walk_entry)
+
+
+@kernel
+def _protect_huge_unit(machine, costs, memory, counters, page):
+    """enable with PML: leaves that are too large to be tracked are made read-only by a walk above the 4K level."""
+    for space in range(machine.spaces):
+        level = leaf_level(memory, machine, space, page)
+        if level > machine.track_level:
+            write_protect(memory, counters, entry_index(memory, machine, space, page, level))
+    return costs.scan_head if machine.rmap else costs.walk_entry
 
 
 @kernel
@@ -279,6 +316,10 @@ def _disable_unit(machine, costs, memory, simulation, first, end):
             if dropped:
                 simulation.ioctl.changed = 1
         else:
+            flushes = simulation.counters.tlb_flushes
             dropped = collapse_table(memory, machine, simulation.counters, space, page)
+            spent += (simulation.counters.tlb_flushes - flushes) * costs.flush
+            if dropped and machine.collapse_in_place:
+                simulation.ioctl.changed = 1
         spent += dropped * costs.zap
     return spent

@@ -64,6 +64,8 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
             vcpu.asked = time
             if not machine.faults_write_lock:
                 simulation.counters.lock_acquisitions += 1
+                if simulation.lock.line_free > time:
+                    simulation.counters.lock_contended += 1
                 acquired = _move_line(costs, simulation, time)
                 if at_once:
                     in_section = True

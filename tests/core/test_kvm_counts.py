@@ -121,6 +121,9 @@ def differences_of(row: Row, real: dict[str, str], bitmaps: dict[int | None, int
         found["bitmap_fnv"] = bitmaps[row["iteration"]]
     if are_flushes_the_regions(row):
         expected["tlb_flushes"] = int(real["tlb_flush_requests"])
+    elif row["phase"] == "disable":
+        found["tlb_flushes_at_most"] = max(row["tlb_flushes"], int(real["tlb_flush_requests"]))
+        expected["tlb_flushes_at_most"] = int(real["tlb_flush_requests"])
     return [
         f"{row['phase']} {row['iteration'] or ''}: {name} is {found[name]}, KVM has {value}"
         for name, value in expected.items()
@@ -131,12 +134,12 @@ def differences_of(row: Row, real: dict[str, str], bitmaps: dict[int | None, int
 def are_flushes_the_regions(row: Row) -> bool:
     """Whether the flush requests that KVM counted are those of the test's memory, all of them, in every run.
 
-    How often disable flushes depends on who waits for the CPU then. With several vCPUs those of populate include slot
-    0's (the guest's code and stacks), and the TDP MMU's vCPUs, which fault side by side, count them without a lock, so
-    that one may get lost.
+    Where disable flushes once a slot, it does so too whenever it makes room for others: 1 to 12 times in these runs.
+    With several vCPUs the flushes of populate include slot 0's (the guest's code and stacks), and the TDP MMU's vCPUs,
+    which fault side by side, count them without a lock, so that one may get lost.
     """
     if row["phase"] == "disable":
-        return False
+        return row["mmu"] == "tdp" and row["kernel"] != "7.3"
     return row["vcpus"] == 1 or not (row["phase"] == "populate" or (row["phase"] == "dirty" and row["mmu"] == "tdp"))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core.config import make_config
+from core.costs.laws import costs_of
+from core.costs.profile import load_profile
 from core.rows import Row
 from core.sim.engine import simulate
 
@@ -50,3 +54,27 @@ def test_populate_goes_in_order_even_where_later_passes_do_not() -> None:
     shuffled = phase(simulate(make_config(values | {"access_order": "random"})), "populate")
     assert shuffled["faults_write_protect"] == in_order["faults_write_protect"]
     assert shuffled["faults_not_present_read"] == in_order["faults_not_present_read"]
+
+
+def test_a_reader_that_waits_for_the_locks_cache_line_is_counted_as_contended() -> None:
+    values = {"mmu": "tdp", "split": "lazy", "kernel": "6.1", "backing": "2M", "mem_per_vcpu": "4MiB", "iterations": 1}
+    alone = phase(simulate(make_config(values | {"initially_all_set": False})), "dirty", 1)
+    assert (alone["lock_acquisitions"], alone["lock_contended"]) == (1024, 0)
+    many = phase(simulate(make_config(values | {"initially_all_set": False, "vcpus": 16})), "dirty", 1)
+    assert 0 < many["lock_contended"] <= many["lock_acquisitions"] == 16 * 1024
+
+
+def test_disable_flushes_table_by_table_up_to_6_12_and_once_a_slot_in_7_3() -> None:
+    values = {"mmu": "tdp", "split": "eager", "backing": "2M", "mem_per_vcpu": "64MiB", "slots": 2}
+    for kernel, flushes in (("6.1", 32), ("6.12", 32), ("7.3", 2)):
+        disable = phase(simulate(make_config(values | {"kernel": kernel})), "disable")
+        assert (disable["tlb_flushes"], disable["zapped_4k"]) == (flushes, 16384)
+
+
+def test_every_change_of_a_slots_flags_waits_for_a_grace_period() -> None:
+    costs = costs_of(make_config({}), load_profile("cascade-lake-2022"))
+    values = {"mmu": "tdp", "split": "lazy", "kernel": "6.1", "backing": "2M", "mem_per_vcpu": "64MiB"}
+    one, eight = (simulate(make_config(values | {"slots": slots})) for slots in (1, 8))
+    for name in ("enable", "disable"):
+        more = phase(eight, name)["time_other_s"] - phase(one, name)["time_other_s"]
+        assert more == pytest.approx(7 * int(costs.slot) / 1e12)

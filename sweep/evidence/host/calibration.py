@@ -43,6 +43,7 @@ SPUN: Final = (
     "fault.outside_ns",
     "fault.guest_walk_ns",
     "fault.fast_ns",
+    "ioctl.slot_ns",
     "ioctl.flush_ns",
     "ioctl.flush_vcpu_ns",
 )
