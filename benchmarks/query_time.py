@@ -128,7 +128,8 @@ def _opened(folder: str) -> None:
 def _table(folder: str) -> dict[object, float | None]:
     """The numbers of `splitsweep table`, by machine."""
     from sweep.dataset.views import open_dataset
-    from sweep.showing.tables import metric_tables, parse_metric
+    from sweep.showing.points import parse_metric
+    from sweep.showing.tables import metric_tables
 
     with open_dataset(folder) as connection:
         tables = metric_tables(connection, parse_metric("dirty", 1), "vcpus", "split", TABLE, with_published=False)

@@ -8,8 +8,9 @@ import typer
 
 from sweep.commands.dataset import Current, Directory, dataset_of
 from sweep.errors import QueryError
+from sweep.showing.points import parse_metric
 from sweep.showing.table_text import tables_text
-from sweep.showing.tables import metric_tables, parse_metric, published_tables
+from sweep.showing.tables import metric_tables, published_tables
 
 
 def table(

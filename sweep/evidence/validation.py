@@ -24,7 +24,8 @@ from core.config import Config, config_text
 from core.run import estimated_seconds, run_config, warm_up
 from sweep.errors import QueryError
 from sweep.evidence.measurements import Measured, longest_configs
-from sweep.showing.tables import TABLE_FIELDS, Cell, Metric, Table
+from sweep.showing.points import Metric
+from sweep.showing.tables import TABLE_FIELDS, Cell, Table
 
 if TYPE_CHECKING:
     from sweep.evidence.fit import HeldOut

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeGuard
 
-from core.config import CHOICES, field_text
+from core.config import CHOICES, MEM_TOTAL, SIZES, field_text
 from sweep.errors import QueryError
-from sweep.showing.tables import NUMBER_KINDS, SPLIT_ORDER, Metric, Table, value_order
+from sweep.showing.points import NUMBER_KINDS, Metric
+from sweep.showing.tables import SPLIT_ORDER, Table, value_order
 
 PALETTE: Final = ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 SHAPES: Final = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right")
@@ -29,12 +30,13 @@ RAMP: Final = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#c8d92b")
 X_TITLES: Final = {
     "vcpus": "vCPUs",
     "mem_per_vcpu": "memory per vCPU",
+    MEM_TOTAL: "memory of all vCPUs",
     "write_percent": "accesses that write (%)",
     "address_spaces": "address spaces",
     "slots": "memslots",
 }
 
-DOUBLING_FIELDS: Final = ("vcpus", "mem_per_vcpu", "address_spaces", "slots")
+DOUBLING_FIELDS: Final = ("vcpus", *SIZES, "address_spaces", "slots")
 """Numbers that people double from one config to the next: log2 axes show those at even distances."""
 
 SIZE_UNITS: Final = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
@@ -52,7 +54,8 @@ MAX_TICKS: Final = 12
 @dataclass(frozen=True, slots=True)
 class Axis:
     """An axis of numbers. `log` is the base of a logarithmic one, 0 for a linear one; no `ticks` leaves them to the
-    library; `form` is the d3 format of their labels; the field's values are divided by `unit`."""
+    library; `form` is the d3 format of their labels; the field's values are divided by `unit`. A logarithmic axis that
+    has to reach 0 is linear below `linear_below`, its least value above 0."""
 
     title: str
     domain: tuple[float, float]
@@ -60,6 +63,7 @@ class Axis:
     ticks: tuple[float, ...] = ()
     form: str = "~r"
     unit: int = 1
+    linear_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def x_axis(tables: Sequence[Table], log: bool | None) -> Axis | WordAxis:
             raise QueryError(f"--log-x: the values of {name} are words; leave --log-x out")
         return WordAxis(title, tuple(field_text(name, value) for value in found))
     unit = 1
-    if name == "mem_per_vcpu":
+    if name in SIZES:
         word, unit = next((item for item in SIZE_UNITS.items() if item[1] <= numbers[-1]), ("bytes", 1))
         title = f"{title} ({word})"
     numbers = [number / unit for number in numbers]
@@ -110,13 +114,16 @@ def y_axis(tables: Sequence[Table], log: bool | None) -> Axis:
     numbers = [number for cell in cells for number in (cell.value, cell.low, cell.high) if number is not None]
     numbers += [cell.published for table in tables for cell in table.cells.values() if cell.published is not None]
     lowest, highest = min(numbers), max(numbers)
-    if log and lowest <= 0:
+    least = min((number for number in numbers if number > 0), default=0.0)
+    if log and (lowest < 0 or not least):
         raise QueryError(f"--log-y: {column} is {lowest:g} in some configs, which has no place on a log axis")
     title, form = y_title(tables[0].metric), "~g" if NUMBER_KINDS[column] is float else "~s"
-    wide = lowest > 0 and highest > LOG_RANGE * lowest
+    wide = lowest >= 0 and 0 < LOG_RANGE * least < highest
     if wide if log is None else log:
-        domain = _log_domain(lowest, highest)
-        return Axis(title, domain, 10, _decade_ticks(*domain), form)
+        bottom, top = domain = _log_domain(least, highest)
+        if lowest > 0:
+            return Axis(title, domain, 10, _decade_ticks(*domain), form)
+        return Axis(title, (0.0, top), 10, (0.0, *_decade_ticks(bottom, top)), form, linear_below=least)
     return Axis(title, (min(lowest, 0.0), highest * (1 + MARGIN) or 1.0), form=form)
 
 

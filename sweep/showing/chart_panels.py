@@ -178,6 +178,8 @@ def _shown(axis: Axis, *, labels: bool = True, **more: Any) -> altair.Axis:
 def _scale(axis: Axis) -> altair.Scale:
     import altair
 
+    if axis.linear_below:
+        return altair.Scale(type="symlog", constant=axis.linear_below, domain=list(axis.domain), nice=False)
     if axis.log:
         return altair.Scale(type="log", base=axis.log, domain=list(axis.domain), nice=False)
     return altair.Scale(domain=list(axis.domain), nice=False, zero=False)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final
 from sweep.errors import QueryError
 from sweep.showing.chart_axes import WordAxis, error_axis, looks, x_axis, y_axis
 from sweep.showing.chart_panels import Frame, panel
+from sweep.showing.origin import captions, trust_notes
+from sweep.showing.points import METRIC_COLUMNS, Metric, parse_metric
 from sweep.showing.table_text import metric_title
-from sweep.showing.tables import METRIC_COLUMNS, TABLE_FIELDS, Metric, Table, accuracy, metric_tables, parse_metric
+from sweep.showing.tables import LAID_OUT_FIELDS, Table, accuracy, metric_tables
 
 if TYPE_CHECKING:
     import altair
@@ -53,8 +55,8 @@ def chart_tables(
 ) -> list[Table]:
     """The tables to draw: those of `splitsweep table`, with x as rows and color as columns."""
     for option, name in (("--x", x), ("--color", color)):
-        if name not in TABLE_FIELDS:
-            raise QueryError(f"{option}: there is no field {name!r} to draw; allowed: {', '.join(TABLE_FIELDS)}")
+        if name not in LAID_OUT_FIELDS:
+            raise QueryError(f"{option}: there is no field {name!r} to draw; allowed: {', '.join(LAID_OUT_FIELDS)}")
     if x == color:
         raise QueryError(f"--color: {color} is the field of --x already; name another one")
     return metric_tables(connection, metric, x, color, where, with_published)
@@ -69,7 +71,7 @@ def tables_chart(
     _check_drawable(tables)
     lines = _panel_lines(tables, facet)
     frame = _frame(tables, log_x, log_y)
-    subtitle = list(_small_print(tables, isinstance(frame.x, WordAxis))) or altair.Undefined
+    subtitle = list(_small_print(tables, frame))
     title = altair.TitleParams(metric_title(tables[0].metric), subtitle=subtitle, anchor="start", offset=14)
     panels = [altair.hconcat(*(panel(table, frame) for table in line), spacing=28) for line in lines]
     chart: altair.VConcatChart = (
@@ -157,12 +159,12 @@ def _frame(tables: Sequence[Table], log_x: bool | None, log_y: bool | None) -> F
     )
 
 
-def _small_print(tables: Sequence[Table], by_words: bool) -> Iterator[str]:
+def _small_print(tables: Sequence[Table], frame: Frame) -> Iterator[str]:
     """What a reader must know: what the marks mean, how good the prediction is, what is missing or mixed."""
     cells = [cell for table in tables for cell in table.cells.values()]
     marks = ["filled: predicted"]
     if any(table.with_interval for table in tables):
-        marks.append(f"{'bar' if by_words else 'band'}: 90% interval")
+        marks.append(f"{'bar' if isinstance(frame.x, WordAxis) else 'band'}: 90% interval")
     found = accuracy(tables)
     if found is not None:
         marks.append("hollow: published")
@@ -181,3 +183,7 @@ def _small_print(tables: Sequence[Table], by_words: bool) -> Iterator[str]:
     varying = sorted({name for table in tables for name in table.varying})
     if varying:
         yield f"not the same in all configs of a panel: {', '.join(varying)}"
+    yield from trust_notes(tables)
+    if frame.y.linear_below:
+        yield f"the axis is logarithmic down to {frame.y.linear_below:g}, and linear from there to 0 (symlog)"
+    yield from captions(tables)

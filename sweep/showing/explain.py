@@ -10,10 +10,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from core.config import Config, config_notes, config_text
-from core.costs.profile import load_profile
+from core.config import Config, config_notes, config_record, config_text
 from core.rows import Row
 from core.sizes import format_size
+from sweep.showing.origin import cpus_beyond
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,12 +150,6 @@ def machine_text(config: Config) -> str:
     return f"{config.vcpus} {'vCPU' if config.vcpus == 1 else 'vCPUs'} x {format_size(config.mem_per_vcpu)}"
 
 
-def cpus_beyond(config: Config) -> int | None:
-    """The CPUs of the profile's host where a simulated config has more vCPUs than that: its times are extrapolated."""
-    cpus = int(load_profile(config.profile)["machine.cpus"])
-    return cpus if config.engine == "sim" and config.vcpus > cpus else None
-
-
 def phase_name(row: Row) -> str:
     """`enable`, `dirty 1`: the phase with its iteration."""
     return f"{row['phase']} {row['iteration']}" if row["iteration"] else str(row["phase"])
@@ -181,7 +175,7 @@ def _trust_text(config: Config, row: Row) -> str:
     words = []
     if row["seconds_hi"] is not None:
         words.append(f"90%: {row['seconds_lo']:.4g} to {row['seconds_hi']:.4g} s")
-    beyond = cpus_beyond(config)
+    beyond = cpus_beyond(config_record(config))
     if beyond is not None:
         words.append(f"extrapolated: beyond {beyond} CPUs")
     return f" ({'; '.join(words)})" if words else ""

@@ -15,7 +15,9 @@ from typing import Final
 from core.config import field_text
 from sweep.dataset.query import markdown_line
 from sweep.errors import QueryError
-from sweep.showing.tables import NUMBER_KINDS, Cell, Metric, Table, accuracy
+from sweep.showing.origin import CAPTION_FACTS, captions, trust_notes
+from sweep.showing.points import NUMBER_KINDS, Metric
+from sweep.showing.tables import Cell, Table, accuracy
 
 FORMATS: Final = ("lkml", "markdown", "csv")
 
@@ -137,12 +139,14 @@ def _markdown_lines(table: Table) -> Iterator[str]:
 
 
 def _csv_lines(tables: Sequence[Table]) -> Iterator[str]:
-    """One line per cell; the columns of a heading that a table lacks stay empty."""
+    """One line per cell, with its origin; the columns of a heading that a table lacks stay empty."""
     headings = list(dict.fromkeys(name for table in tables for name in table.heading))
     interval = ["seconds_lo", "seconds_hi"] if any(table.with_interval for table in tables) else []
     published = ["published", "error_percent"] if any(table.with_published for table in tables) else []
     laid_out = [tables[0].rows, tables[0].columns]
-    yield _csv_line(["phase", "iteration", "column", *headings, *laid_out, "value", *interval, *published])
+    known = any(cell.facts for table in tables for cell in table.cells.values())
+    facts = [name for name in CAPTION_FACTS if known and name not in (*headings, *laid_out)]
+    yield _csv_line(["phase", "iteration", "column", *headings, *laid_out, "value", *interval, *published, *facts])
     for table in tables:
         metric = [table.metric.phase, table.metric.iteration, table.metric.column]
         named = [field_text(name, table.heading[name]) if name in table.heading else "" for name in headings]
@@ -152,7 +156,12 @@ def _csv_lines(tables: Sequence[Table]) -> Iterator[str]:
                 ends = [cell.low, cell.high][: len(interval)]
                 numbers = [cell.value, *ends, *[cell.published, cell.error_percent][: len(published)]]
                 place = [field_text(table.rows, row), field_text(table.columns, column)]
-                yield _csv_line([*metric, *named, *place, *numbers])
+                yield _csv_line([*metric, *named, *place, *numbers, *_fact_words(cell, facts)])
+
+
+def _fact_words(cell: Cell, names: Sequence[str]) -> list[str]:
+    found = ((name, cell.facts.get(name)) for name in names)
+    return ["" if value is None else field_text(name, value) for name, value in found]
 
 
 def _csv_line(cells: Iterable[object]) -> str:
@@ -193,7 +202,7 @@ def _column_label(table: Table, value: object) -> str:
 
 
 def _notes(table: Table) -> Iterator[str]:
-    """What a reader must know about a table: gaps, fields that vary inside it, and how good the prediction is."""
+    """What a reader must know about a table: gaps, what varies in it, how good it is, whose numbers they are."""
     total = len(table.row_values) * len(table.column_values)
     failed = sum(cell.failed and cell.value is None for cell in table.cells.values())
     null = sum(cell.value is None for cell in table.cells.values()) - failed
@@ -206,8 +215,10 @@ def _notes(table: Table) -> Iterator[str]:
         yield INTERVAL_NOTE
     if table.varying:
         yield f"not the same in all cells: {', '.join(table.varying)}"
+    yield from trust_notes([table])
     if table.with_published:
         yield _accuracy_text("Errors", [table])
+    yield from captions([table])
 
 
 def _accuracy_text(what: str, tables: Sequence[Table]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import subprocess
@@ -14,6 +15,8 @@ from xml.etree import ElementTree
 import pytest
 
 from core.config import Config, config_record, make_config
+from core.costs.profile import load_profile
+from core.identity import ENGINE_VERSION
 from sweep.cli import exit_code
 from sweep.dataset.views import open_dataset
 from sweep.published.timings import machine_key, published_measurements
@@ -24,6 +27,11 @@ from sweep.showing.tables import Table
 from tests.sweep.datasets import write_shard
 
 PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in published_measurements()}
+
+CAPTION = (
+    "simulated by splitsweep: 1GiB per vCPU, backing 1G, MMU of kernel 6.12, "
+    f"profile cascade-lake-2022 ({load_profile('cascade-lake-2022').digest[:8]}), engine version {ENGINE_VERSION}"
+)
 
 SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 
@@ -40,7 +48,13 @@ def grid(**values: object) -> list[Config]:
 def growing(found: Config, phase: str, iteration: int | None) -> dict[str, object]:
     """A tenth of a second for each vCPU, a quarter more at the upper end of the interval."""
     seconds = found.vcpus / 10
-    return {"seconds": seconds, "seconds_lo": seconds / 1.25, "seconds_hi": seconds * 1.25, "faults": found.vcpus - 2}
+    return {
+        "seconds": seconds,
+        "seconds_lo": seconds / 1.25,
+        "seconds_hi": seconds * 1.25,
+        "faults": found.vcpus - 2,
+        "reads": 0,
+    }
 
 
 def tables(
@@ -106,13 +120,14 @@ def test_published_values_stand_beside_their_prediction_with_the_error(tmp_path:
     assert drawn["title"]["subtitle"] == [
         "filled: predicted, hollow: published",
         "errors of the prediction: 1 published value, median 10.0%, worst 10.0%",
+        CAPTION,
     ]
     assert len(drawn["vconcat"][0]["hconcat"][0]["vconcat"]) == 2  # the numbers, and the strip of errors
 
 
 def test_published_says_so_where_nothing_was_published(tmp_path: Path) -> None:
     write_shard(tmp_path, [config(vcpus=3)])
-    assert spec(tmp_path, published=True)["title"]["subtitle"] == ["nothing published for these configs"]
+    assert spec(tmp_path, published=True)["title"]["subtitle"] == ["nothing published for these configs", CAPTION]
 
 
 def test_configs_that_differ_otherwise_get_a_panel_each_with_the_heading_of_the_table(tmp_path: Path) -> None:
@@ -178,6 +193,23 @@ def test_the_axis_of_the_metric_is_logarithmic_over_a_range_of_twenty(tmp_path: 
     axis = y_axis(tables(tmp_path), None)
     assert axis.log == base
     assert (axis.domain[0] == 0) == (base == 0)
+
+
+def test_a_few_zeros_on_an_axis_of_decades_make_it_linear_at_its_foot_which_is_said(tmp_path: Path) -> None:
+    configs = [config(vcpus=vcpus) for vcpus in (1, 2, 4, 8)]
+    write_shard(tmp_path, configs, lambda c, *row: {"seconds": 1.0, "faults": {1: 0, 2: 30, 4: 500, 8: 9900}[c.vcpus]})
+    axis = y_axis(tables(tmp_path, "dirty.faults"), None)
+    assert (axis.log, axis.linear_below, axis.domain[0]) == (10, 30, 0)
+    assert axis.ticks == (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+    drawn = spec(tmp_path, metric="dirty.faults")
+    assert "the axis is logarithmic down to 30, and linear from there to 0 (symlog)" in drawn["title"]["subtitle"]
+    assert '"type": "symlog"' in json.dumps(drawn)
+
+
+def test_zeros_among_numbers_of_one_size_leave_the_axis_linear(tmp_path: Path) -> None:
+    write_shard(tmp_path, grid(), growing)
+    axis = y_axis(tables(tmp_path, "dirty.faults"), None)
+    assert (axis.log, axis.linear_below, axis.domain[0]) == (0, 0, 0)
 
 
 def test_scales_can_be_chosen(tmp_path: Path) -> None:
@@ -259,7 +291,7 @@ def test_help_needs_no_drawing_library() -> None:
         (["--y", "second"], "--y: there is no column 'second'; allowed: seconds, "),
         (["--metric", "dirty.faults", "--y", "reads"], "--y: reads, but --metric dirty.faults names faults"),
         (["--y", "faults", "--published"], "--published: only times were published, not faults"),
-        (["--y", "faults", "--log-y"], "--log-y: faults is 0 in some configs, which has no place on a log axis"),
+        (["--y", "reads", "--log-y"], "--log-y: reads is 0 in some configs, which has no place on a log axis"),
         (["--x", "split", "--color", "vcpus", "--log-x"], "--log-x: the values of split are words"),
         (["--where", "vcpus > 1000"], "--where: no config of this dataset matches vcpus > 1000"),
     ],

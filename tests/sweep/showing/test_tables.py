@@ -9,12 +9,22 @@ from pathlib import Path
 import pytest
 
 from core.config import Config, config_record, make_config
+from core.costs.profile import load_profile
+from core.identity import ENGINE_VERSION
 from sweep.dataset.views import open_dataset
 from sweep.errors import QueryError, SpecError
 from sweep.published.timings import machine_key, published_measurements
+from sweep.showing.points import parse_metric
 from sweep.showing.table_text import tables_text
-from sweep.showing.tables import Table, accuracy, metric_tables, parse_metric, published_tables
-from tests.sweep.datasets import write_shard
+from sweep.showing.tables import Table, accuracy, metric_tables, published_tables
+from tests.sweep.datasets import Numbers, write_shard
+
+GIB = 2**30
+DIGEST = load_profile("cascade-lake-2022").digest
+CAPTION = (
+    "simulated by splitsweep: 1GiB per vCPU, backing 1G, MMU of kernel 6.12, "
+    f"profile cascade-lake-2022 ({DIGEST[:8]}), engine version {ENGINE_VERSION}"
+)
 
 PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in published_measurements()}
 
@@ -81,6 +91,7 @@ def test_lkml_is_the_layout_of_the_thread(tmp_path: Path) -> None:
         "------------ | -------------------- | -------------------- |",
         "2            | 0.310786549s         | 0.058731929s         |",
         "64           | 16.501287504s        | 0.083914116s         |",
+        CAPTION,
         "",
     ]
 
@@ -192,6 +203,7 @@ def test_published_puts_value_and_error_beside(tmp_path: Path) -> None:
         "------------ | --------------------------------- |",
         "2            | 0.300000000s  0.310786549s  -3.5% |",
         "Errors: 1 published value, median error 3.5%, worst 3.5%",
+        CAPTION,
         "",
     ]
 
@@ -265,6 +277,8 @@ def test_markdown_names_each_table(tmp_path: Path) -> None:
         "| ---: | ---: | ---: |",
         "| 2 | 0.310786549s | 0.058731929s |",
         "",
+        CAPTION,
+        "",
     ]
 
 
@@ -283,6 +297,16 @@ def test_csv_has_one_line_per_cell_and_all_digits(tmp_path: Path) -> None:
         "value": "0.310786549",
         "published": "0.310786549",
         "error_percent": "0.0",
+        "mem_per_vcpu": "1GiB",
+        "backing": "1G",
+        "kernel": "6.12",
+        "engine": "sim",
+        "profile": "cascade-lake-2022",
+        "profile_digest": DIGEST,
+        "host": "any",
+        "kernel_release": "any",
+        "engine_version": ENGINE_VERSION,
+        "revision": "",
     }
     assert [line["mmu"] for line in lines] == ["legacy_tdp", "shadow"]
 
@@ -340,3 +364,115 @@ def test_a_dataset_without_any_published_config_says_so(tmp_path: Path) -> None:
     write_shard(tmp_path, [config(vcpus=3)])
     with pytest.raises(QueryError, match="--published: no config of this dataset is one that was published"):
         thread_tables(tmp_path)
+
+
+def headings(found: Sequence[Table]) -> list[dict[str, object]]:
+    return [dict(table.heading) for table in found]
+
+
+def fixed_seconds(seconds: float) -> Numbers:
+    return lambda *row: {"seconds": seconds}
+
+
+def test_rows_of_two_contents_of_a_profile_are_no_repeats_of_each_other(tmp_path: Path) -> None:
+    write_shard(tmp_path, [config()], fixed_seconds(1.694))
+    write_shard(tmp_path, [config()], fixed_seconds(2.323), batch=1, profile_digest="0123456789abcdef")
+    first, second = sorted(tables(tmp_path), key=lambda table: column(table, "eager"))
+    assert (column(first, "eager"), column(second, "eager")) == ([1.694], [2.323])
+    assert first.heading["origin"] == f"cascade-lake-2022 {DIGEST[:8]}"
+    assert second.heading["origin"] == "cascade-lake-2022 01234567"
+
+
+def test_rows_of_two_engine_versions_are_no_repeats_of_each_other(tmp_path: Path) -> None:
+    write_shard(tmp_path, [config()], fixed_seconds(1.0))
+    write_shard(tmp_path, [config()], fixed_seconds(3.0), batch=1, engine_version="1")
+    assert sorted(str(heading["origin"]) for heading in headings(tables(tmp_path))) == [
+        "cascade-lake-2022, engine 1",
+        f"cascade-lake-2022, engine {ENGINE_VERSION}",
+    ]
+
+
+def measured(folder: Path, seconds: Sequence[float], batch: int, **origin: object) -> None:
+    """Repeats of a measurement on a host."""
+    label = str(origin.pop("label", ""))
+    for repeat, value in enumerate(seconds):
+        live = config(engine="live", repeat=repeat, label=label)
+        write_shard(folder, [live], fixed_seconds(value), batch=100 * batch + repeat, **origin)
+
+
+def test_hosts_and_kernels_that_measured_get_tables_of_their_own(tmp_path: Path) -> None:
+    measured(tmp_path, [1.0], 1, host="a", kernel_release="6.1")
+    measured(tmp_path, [2.0], 2, host="a", kernel_release="6.7")
+    measured(tmp_path, [3.0], 3, host="b", kernel_release="6.7")
+    assert headings(tables(tmp_path)) == [
+        {"host": "a", "kernel_release": "6.1"},
+        {"host": "a", "kernel_release": "6.7"},
+        {"host": "b", "kernel_release": "6.7"},
+    ]
+
+
+@pytest.mark.parametrize(("name", "values"), [("host", ["a", "b"]), ("label", ["old", "new"])])
+def test_what_tells_measurements_apart_can_be_laid_out(tmp_path: Path, name: str, values: list[str]) -> None:
+    measured(tmp_path, [1.0], 1, host="a", label="old")
+    measured(tmp_path, [2.0], 2, host="b", label="new")
+    (table,) = tables(tmp_path, columns=name)
+    assert [column(table, value) for value in values] == [[1.0], [2.0]]
+    assert headings([table]) == [{}]
+
+
+def test_a_simulation_is_the_same_on_every_host(tmp_path: Path) -> None:
+    write_shard(tmp_path, [config(vcpus=2)], host="a", kernel_release="6.1")
+    write_shard(tmp_path, [config(vcpus=4)], batch=1, host="b", kernel_release="6.7")
+    assert headings(tables(tmp_path)) == [{}]
+    (table,) = tables(tmp_path, columns="host")
+    assert table.column_values == ("any",)
+
+
+def test_repeats_that_disagree_are_told_with_the_worst_of_them(tmp_path: Path) -> None:
+    measured(tmp_path, [0.3, 0.31, 0.6], 1, host="a")
+    assert (
+        "repeats disagree: 1 of 1 values are medians of repeats more than 1.5x apart, "
+        "most at vcpus=1 split=eager: 0.3 to 0.6 in 3 repeats"
+    ) in lkml(tables(tmp_path))
+
+
+def test_repeats_that_agree_need_no_word(tmp_path: Path) -> None:
+    measured(tmp_path, [0.3, 0.31, 0.4], 1, host="a")
+    assert not any("disagree" in line for line in lkml(tables(tmp_path)))
+
+
+def test_a_caption_names_the_host_of_a_measurement(tmp_path: Path) -> None:
+    measured(tmp_path, [1.0], 1, host="a", kernel_release="6.7")
+    assert (
+        "measured by splitsweep's live engine: 1GiB per vCPU, backing 1G, MMU of kernel 6.12, host a, kernel 6.7, "
+        f"engine version {ENGINE_VERSION}"
+    ) in lkml(tables(tmp_path))
+
+
+def test_a_caption_names_every_value_that_a_table_has(tmp_path: Path) -> None:
+    write_shard(tmp_path, [config(vcpus=vcpus, mem_per_vcpu=64 * GIB // vcpus) for vcpus in (8, 16, 32)])
+    (table,) = tables(tmp_path)
+    assert any("2GiB/4GiB/8GiB per vCPU, backing 1G" in line for line in lkml([table]))
+
+
+def test_a_total_that_was_chosen_keeps_its_vcpus_in_one_table(tmp_path: Path) -> None:
+    sizes = (64 * GIB, 128 * GIB)
+    write_shard(
+        tmp_path, [config(vcpus=vcpus, mem_per_vcpu=size // vcpus) for size in sizes for vcpus in (2, 4, 8, 16)]
+    )
+    assert headings(tables(tmp_path)) == [{"mem_total": size} for size in sizes]
+    (table,) = tables(tmp_path, columns="mem_total")
+    assert table.column_values == sizes
+    assert "64GiB" in lkml([table])[2]
+
+
+def test_more_vcpus_than_the_host_of_the_profile_has_cpus_are_an_extrapolation(tmp_path: Path) -> None:
+    write_shard(tmp_path, [config(vcpus=vcpus) for vcpus in (64, 96, 128)])
+    assert "extrapolated: 1 of 3 values, beyond the 96 CPUs of the profile's host" in lkml(tables(tmp_path))
+
+
+def test_where_may_ask_for_the_host(tmp_path: Path) -> None:
+    measured(tmp_path, [1.0], 1, host="a")
+    measured(tmp_path, [2.0], 2, host="b")
+    (table,) = tables(tmp_path, where="host = 'b'")
+    assert column(table, "eager") == [2.0]
