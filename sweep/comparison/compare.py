@@ -16,7 +16,8 @@ from sweep.comparison.families import Config
 from sweep.comparison.metrics import SECONDS, MetricChoice, is_chosen, metric_order
 from sweep.comparison.noisy import ALPHA, Noisy, Pair, Verdict, compare_noisy
 from sweep.comparison.side import MATCHED, OF_MEASUREMENTS, OF_SIMULATIONS, Side, values_of
-from sweep.showing.tables import FOLLOWING_FIELDS, PHASES, Metric
+from sweep.showing.points import PHASES, Metric
+from sweep.showing.tables import FOLLOWING_FIELDS
 
 if TYPE_CHECKING:
     import pandas

@@ -17,7 +17,7 @@ from core.rows import COUNT_COLUMNS
 from sweep.comparison.families import Config
 from sweep.comparison.metrics import SECONDS, Mean, MetricChoice, columns_present, is_chosen, metric_order
 from sweep.comparison.ranks import Ratio
-from sweep.showing.tables import Metric
+from sweep.showing.points import Metric
 
 if TYPE_CHECKING:
     import pandas

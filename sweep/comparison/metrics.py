@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sweep.comparison.ranks import Ratio
-from sweep.showing.tables import ITERATED_PHASES, METRIC_COLUMNS, PHASES, Metric, parse_metric
+from sweep.showing.points import ITERATED_PHASES, METRIC_COLUMNS, PHASES, Metric, parse_metric
 
 if TYPE_CHECKING:
     import pandas

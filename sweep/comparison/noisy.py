@@ -27,7 +27,7 @@ from sweep.comparison.ranks import (
     ratio,
     repeats_needed,
 )
-from sweep.showing.tables import Metric
+from sweep.showing.points import Metric
 
 ALPHA: Final = 0.01
 """Of the changes that one comparison finds, this share at most is chance."""

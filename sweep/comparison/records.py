@@ -19,8 +19,8 @@ from sweep.comparison.noisy import FamilyFinding, Finding, Verdict
 from sweep.comparison.ranks import Ratio
 from sweep.comparison.side import MATCHED
 from sweep.comparison.words import change_text, full_words, interval_text, shared_words
+from sweep.showing.points import Metric
 from sweep.showing.table_text import number_text
-from sweep.showing.tables import Metric
 
 COLUMNS: Final = (
     "kind", "config", "phase", "iteration", "column", "base", "base_repeats", "new", "new_repeats", "ratio",

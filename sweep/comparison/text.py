@@ -25,8 +25,8 @@ from sweep.comparison.words import (
     varying_fields,
 )
 from sweep.dataset.query import markdown_line
+from sweep.showing.points import Metric
 from sweep.showing.table_text import metric_title, number_text
-from sweep.showing.tables import Metric
 
 MOST_DIFFERENCES: Final = 100
 """Exact differences that tables list; csv and json have all of them."""

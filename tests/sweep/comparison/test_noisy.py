@@ -10,7 +10,7 @@ import pytest
 
 from sweep.comparison.families import Config, families
 from sweep.comparison.noisy import Noisy, Pair, Verdict, compare_noisy
-from sweep.showing.tables import Metric
+from sweep.showing.points import Metric
 
 DIRTY = Metric("dirty", "seconds", 1)
 GRID: list[Config] = [

@@ -157,7 +157,11 @@ def test_the_title_is_that_of_the_table_and_the_axes_have_units(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("metric", "title"),
-    [("dirty.stall_p99_ns", "stall_p99_ns (ns)"), ("dirty.exit_seconds", "exit_seconds (s)"), ("dirty.faults", "faults")],
+    [
+        ("dirty.stall_p99_ns", "stall_p99_ns (ns)"),
+        ("dirty.exit_seconds", "exit_seconds (s)"),
+        ("dirty.faults", "faults"),
+    ],
 )
 def test_other_columns_are_named_as_they_are_queried(tmp_path: Path, metric: str, title: str) -> None:
     write_shard(tmp_path, [config()], lambda *row: {"stall_p99_ns": 5.0, "exit_seconds": 1.0, "faults": 3})
