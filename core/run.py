@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from core.config import Config, make_config
+from core.config import Config
 from core.costs.profile import load_profile
 from core.rows import Row
 
@@ -38,13 +39,27 @@ def _measured(config: Config, share_cpus: bool) -> list[Row]:
         return measure(config)  # seconds_lo and seconds_hi stay null: a measurement is what it is
 
 
-def warm_up() -> None:
-    """Compile and store the simulator's kernels, once per machine and version, so that many processes can load them."""
+def warm_up(engine: str = "sim", report: Callable[[int, int], None] = lambda compiled, kernels: None) -> None:
+    """Compile and store the kernels of an engine, once per machine and version, so that many processes can load them.
+
+    `core.compiled.cache.is_warm(engine)` tells beforehand, without loading numba, whether there is anything to do: it
+    takes some 10 seconds of CPU time for the simulator, and as long again for the live engine. Meanwhile
+    `report(compiled, kernels)` is called after each kernel. The last quarter of the time comes after all of them: then
+    they are optimised together. Some need no compiling, so `compiled` may end short of `kernels`.
+    """
     from core.compiled.cache import is_warm, mark_warm
 
-    if not is_warm():
-        run_config(make_config({"mem_per_vcpu": "2MiB"}))
-        mark_warm()
+    if is_warm(engine):
+        return
+    if engine == "live":
+        from core.live.member import load_kernels as load
+    else:
+        from core.sim.engine import load_kernels as load
+    from core.compiled.dispatcher import reported
+
+    with reported(report):
+        load()
+    mark_warm(engine)
 
 
 def estimated_seconds(config: Config) -> float:

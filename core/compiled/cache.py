@@ -15,8 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-_WARM_MARK: Final = "warm"
-
 
 def cache_folder() -> Path:
     """The folder of this source tree's kernels: in the user's cache folder, or a temporary one if that is read-only."""
@@ -26,15 +24,19 @@ def cache_folder() -> Path:
     return base / _source_hash()
 
 
-def is_warm() -> bool:
-    """Whether all kernels are compiled and stored, so that any number of processes may load them at once."""
-    return (CACHE_FOLDER / _WARM_MARK).exists()
+def is_warm(engine: str = "sim") -> bool:
+    """Whether all kernels of an engine are compiled and stored, so that any number of processes may load them."""
+    return _warm_mark(engine).exists()
 
 
-def mark_warm() -> None:
-    """Note that every kernel is stored."""
+def mark_warm(engine: str = "sim") -> None:
+    """Note that every kernel of an engine is stored."""
     CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
-    (CACHE_FOLDER / _WARM_MARK).touch()
+    _warm_mark(engine).touch()
+
+
+def _warm_mark(engine: str) -> Path:
+    return CACHE_FOLDER / f"warm-{engine}"
 
 
 def _source_hash() -> str:

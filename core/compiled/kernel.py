@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import core.compiled.cache as kernel_cache
@@ -18,6 +19,8 @@ os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.CACHE_FOLDER)
 
 import numba
 
+from core.compiled.dispatcher import Kernel
+
 if "scipy.linalg" not in sys.modules:
     # numba looks whether SciPy brings it a BLAS, which kernels do not use: a third of the time to load them
     sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
@@ -25,9 +28,17 @@ if "scipy.linalg" not in sys.modules:
 
     del sys.modules["scipy.linalg"]
 
-setattr(numba.config, "CACHE_DIR", str(kernel_cache.CACHE_FOLDER))  # noqa: B010  (numba may be imported already)
+_CONFIG: Any = numba.config
+_CONFIG.CACHE_DIR = str(kernel_cache.CACHE_FOLDER)  # numba may be imported already
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+_OPTIONS: dict[str, Any] = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 
-kernel = numba.njit(**_OPTIONS)
-inlined = numba.njit(forceinline=True, **_OPTIONS)
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` when it is first called: by itself if from Python, as a part of the kernel that calls it."""
+    return function if _CONFIG.DISABLE_JIT else Kernel(function, targetoptions=_OPTIONS)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """The same, and kernels that call it get a copy at every call."""
+    return function if _CONFIG.DISABLE_JIT else Kernel(function, targetoptions=_OPTIONS | {"forceinline": True})

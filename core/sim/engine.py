@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from core.compiled.records import Record, clear_record
-from core.config import Config
+from core.config import Config, make_config
 from core.costs.laws import costs_of
 from core.costs.profile import load_profile
 from core.counters import start_phase
@@ -46,6 +46,11 @@ def _check_sums(config: Config, step: Step, duration: int) -> None:
             f"{step.name} takes {duration / 1e12:,.0f} s, and its {config.vcpus} vCPUs together longer than can be "
             "added up (107 days): take fewer vCPUs or less memory"
         )
+
+
+def load_kernels() -> None:
+    """Compile or load everything that `simulate` calls."""
+    simulate(make_config({"mem_per_vcpu": "2MiB"}))
 
 
 def simulate(

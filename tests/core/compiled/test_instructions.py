@@ -22,7 +22,7 @@ from tests.core.live.workers import every_instruction
 word, abort = np.zeros(1, np.int64), np.zeros(ABORT_WORDS, np.int64)
 prepare_abort(abort)
 assert every_instruction(word, abort) > 0
-stats = getattr(every_instruction, "stats", None)
+stats = getattr(getattr(every_instruction, "standalone", None), "stats", None)
 print(stats and (sum(stats.cache_hits.values()), sum(stats.cache_misses.values())))
 """
 
