@@ -102,7 +102,7 @@ def _new_segment(processes: int) -> Iterator[Segment]:
         yield segment
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def _take_turns(lock: Integers, turn: Integers, abort: Integers, me: int, way: int, rounds: int, processes: int) -> int:
     start = 0
     for number in range(rounds):
@@ -120,7 +120,7 @@ def _take_turns(lock: Integers, turn: Integers, abort: Integers, me: int, way: i
     return read_cycles() - start
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def _await_turn(turn: Integers, abort: Integers, number: int) -> bool:
     """Wait until it is turn `number`; return False if the run is aborted first."""
     looks = 0
