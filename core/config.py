@@ -28,7 +28,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "guest_page": ("4K", "2M", "1G"),
     "populate_writes": ("all", "same"),
     "kernel": ("6.1", "6.12", "7.3"),
-    "engine": ("sim", "live"),
+    "engine": ("sim", "live", "kvm"),
 }
 
 BOUNDS: Final[dict[str, tuple[int, int]]] = {

@@ -1,8 +1,9 @@
-"""Sizes as people write them (64MiB, 1GiB) and as KVM counts them (pages of 4 KiB)."""
+"""Sizes as people write them (64MiB, 1GiB, 512M, 3g) and as KVM counts them (pages of 4 KiB)."""
 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Final
 
 PAGE_BYTES: Final = 4096
@@ -16,19 +17,23 @@ LEVELS: Final = {"4K": 1, "2M": 2, "1G": 3}
 """The page-table level at which a leaf of each size lives."""
 
 _UNITS: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)")
+_SIZE: Final = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_size(text: str) -> int:
-    """Bytes meant by a text such as "64MiB" or "29.5GiB"; ValueError when it is not one."""
+    """Bytes meant by a text such as "64MiB" or "29.5GiB"; ValueError when it is not one.
+
+    A unit is a power of two however it is written, as in KVM's selftests: 512M, 512MB and 512mib are one size, and a
+    bare number is bytes.
+    """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a size; write it like 64MiB, 1GiB or 29.5GiB")
+        raise ValueError(f"{text!r} is not a size; write it like 64MiB, 1GiB, 512M or 29.5GiB")
     number, unit = match.groups()
-    size = float(number) * _UNITS[unit]
-    if size != int(size):
+    size = Fraction(number) * _UNITS[f"{unit.upper()}iB" if unit else "B"]
+    if size.denominator != 1:
         raise ValueError(f"{text!r} is not a whole number of bytes")
-    return int(size)
+    return size.numerator
 
 
 def format_size(size: int) -> str:

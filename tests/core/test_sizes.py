@@ -22,7 +22,23 @@ def test_sizes_are_written_in_the_largest_unit_that_stays_exact(size: int, text:
     assert format_size(size) == text
 
 
-@pytest.mark.parametrize("text", ["1GB", "GiB", "-1GiB", "1.5B", "1 G", ""])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("512MB", 2**29),
+        ("20m", 20 * 2**20),
+        ("3g", 3 * 2**30),
+        ("1T", 2**40),
+        ("64mib", 2**26),
+        ("4096", 4096),
+        ("1.5 G", 3 * 2**29),
+    ],
+)
+def test_units_are_powers_of_two_however_they_are_written(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["1PB", "GiB", "-1GiB", "1.5B", "1GG", "0x10M", "1e3", "1,5G", "\u0661GiB", ""])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"size|whole number of bytes"):
         parse_size(text)

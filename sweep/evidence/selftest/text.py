@@ -1,111 +1,85 @@
-"""The text that the kernel selftest dirty_log_perf_test prints (5.17 to 7.x), read into runs with their timings.
+"""A file with what dirty_log_perf_test printed, read into runs with what the file says about each.
 
-A file may hold many runs one after the other, as a shell loop leaves them. Nothing marks the end of a run, and killed
-runs end anywhere, so a run ends where the next one begins: at a line of its preamble, a header or a command line, or at
-a timing that cannot follow the one before it.
-
-What the test does not print, such as the MMU or the number of vCPUs, the file can say before a run: in a header
-`# FIELD=V FIELD=V`, or in the command line itself. Both hold for the runs that follow, until the next one: a header
-replaces the fields it names, a command line the former command line.
+A file may hold many runs one after the other, as a shell loop leaves them. What the test does not print, such as the
+MMU or the number of vCPUs, the file can say before a run: in words `# NAME=VALUE`, in the command line of the test, or
+in the commands that set KVM's module parameters. All of it holds for the runs that follow, until something later says
+otherwise; a command line of the test replaces the former one whole.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from core.config import FIELDS, parse_field
 from core.errors import ConfigError
-from sweep.errors import SpecError
+from core.kvm.errors import SelftestError
+from core.kvm.options import Options, read_options
+from core.kvm.output import OWN_LINE, Preamble, PrintedRun, RunReader, Summary, Timing, read_line
+from core.kvm.parameters import MODULES, parse_switch
+from core.kvm.releases import parse_release
+from sweep.errors import SweepError
 from sweep.evidence.measurements import MeasurementError
-from sweep.evidence.selftest.command import Command, read_command
-from sweep.spec.values import field_value
+from sweep.evidence.selftest.lines import Line, lines_of
+from sweep.evidence.selftest.said import WORD, Said, is_known_name, label_word, read_words
+from sweep.evidence.selftest.shell import ShellLine, read_shell_line, without_prompt
 
-PHASES: Final = {
-    "Populate memory": "populate",
-    "Enabling dirty logging": "enable",
-    "dirty memory": "dirty",
-    "get dirty log": "get",
-    "clear dirty log": "clear",
-    "Disabling dirty logging": "disable",
-}
-"""What the test calls the phases, in their order."""
+NO_COMMAND: Final = Options(all_unreadable=True)
+"""What is known of the options where no command line stands before a run: nothing, not even the test's defaults."""
 
-SET_BY_IMPORT: Final = ("engine", "repeat")
-
-_TIMING: Final = re.compile(rf"(?:Iteration ([1-9]\d{{0,8}}) )?({'|'.join(PHASES)}) time: (\d{{1,12}}\.\d{{1,12}})s")
-_ITERATIONS: Final = re.compile(r"Test iterations: (\d{1,9})\b.*")
-_SEED: Final = re.compile(r"Random seed: (0x[0-9a-f]{1,16}|\d{1,18})")
-_MEMORY: Final = re.compile(r"guest physical test memory: \[(0x[0-9a-f]{1,16}), (0x[0-9a-f]{1,16})\)")
-_PREAMBLE: Final = re.compile(r"Testing guest mode: .*|guest physical test memory offset: .*")
-_SUMMARY: Final = re.compile(r"(?:Get|Clear) dirty log over \d+ iterations took .*")
-_WORD: Final = re.compile(r"([A-Za-z_]\w*)=(.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One printed time."""
-
-    phase: str
-    iteration: int | None
-    seconds: float
+_PARAMETER: Final = re.compile(rf"\b({'|'.join(MODULES)})=([YN01])\b")
+_HEADING: Final = re.compile(r"[\w .#()-]{1,40}: *(?P<rest>.*)")
+_SPACED: Final = re.compile(r"\b(\w+)\s+=\s+(?=\S)|\b(\w+)\s+=(?=\S)|\b(\w+)=\s+(?=\S)")
 
 
 @dataclass(frozen=True, slots=True)
 class TimedRun:
-    """One run: its timings, what the test printed about itself, and what the file says about it."""
+    """One run: what the test printed, and what the file says about it."""
 
     place: str  # FILE:LINE of its first line
-    timings: tuple[Timing, ...]
-    iterations: int
-    has_clear: bool
-    seed: int | None
-    memory: int | None  # bytes of guest memory under test
-    header: Mapping[str, object]
-    command: Command
+    printed: PrintedRun
+    said: Said
+    options: Options
+    unreadable: frozenset[str]  # module parameters that were set to what cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class SelftestText:
-    """The runs of one file, and how many of its lines say nothing that is known here."""
+    """The runs of one file, and the lines of it that say nothing that is known here."""
 
     runs: tuple[TimedRun, ...]
-    unknown_lines: int
+    skipped: tuple[Line, ...]
+    prefixed: int  # lines of the test that had something in front which was taken away
 
 
-def read_selftest_text(file: str, lines: Iterable[str]) -> SelftestText:
-    """Every run in the lines of `file`; MeasurementError naming file and line if one cannot be used, or if none is."""
+def read_selftest_text(file: str, text: str) -> SelftestText:
+    """Every run in the text of `file`; MeasurementError naming file and line if one cannot be used, or if none is."""
     reader = _Reader(file)
-    for number, line in enumerate(lines, start=1):
+    for line in _joined(lines_of(text)):
         try:
-            reader.take(number, line.strip())
-        except (MeasurementError, ConfigError, SpecError) as error:
-            raise MeasurementError(f"{file}:{number}: {error}") from None
+            reader.take(line)
+        except (SelftestError, ConfigError, SweepError) as error:
+            raise MeasurementError(f"{file}:{line.number}: {error}") from None
     reader.end_run()
     if not reader.runs:
         raise MeasurementError(
             f"{file}: no run of dirty_log_perf_test in it; allowed: what the test prints, with lines like "
             "'Iteration 1 dirty memory time: 0.310786549s'"
         )
-    return SelftestText(tuple(reader.runs), reader.unknown_lines)
+    return SelftestText(tuple(reader.runs), tuple(reader.skipped), reader.prefixed)
 
 
-def is_field_word(word: str) -> bool:
-    """Whether a word of a command line is FIELD=V, not a file."""
-    return _WORD.fullmatch(word) is not None
-
-
-def read_field_word(word: str) -> tuple[str, object]:
-    """The field and the value that a word FIELD=V states."""
-    match = _WORD.fullmatch(word)
-    if match is None:
-        raise MeasurementError(f"{word!r} is not FIELD=VALUE; write it like vcpus=64")
-    name, text = match.groups()
-    if name in SET_BY_IMPORT:
-        raise MeasurementError(f"{name}: is set by the import; leave it out")
-    return name, field_value(name, parse_field(name, text))
+def _joined(lines: Sequence[Line]) -> list[Line]:
+    """The lines, with those that a backslash at the end continues put together."""
+    joined: list[Line] = []
+    for line in lines:
+        if joined and joined[-1].text.endswith("\\"):
+            first = joined.pop()
+            joined.append(Line(first.number, f"{first.text[:-1].rstrip()} {line.text}", first.prefix))
+        else:
+            joined.append(line)
+    return joined
 
 
 @dataclass(slots=True)
@@ -114,124 +88,124 @@ class _Reader:
 
     file: str
     runs: list[TimedRun] = field(default_factory=list)
-    unknown_lines: int = 0
+    skipped: list[Line] = field(default_factory=list)
+    prefixed: int = 0
     first_line: int | None = None
-    timings: dict[tuple[str, int | None], float] = field(default_factory=dict)
-    last_step: tuple[int, int] = (-1, 0)
-    printed: dict[str, int] = field(default_factory=dict)
-    header: dict[str, object] = field(default_factory=dict)
-    command: Command = field(default_factory=lambda: Command({}))
+    run: RunReader = field(default_factory=RunReader)
+    said: Said = field(default_factory=Said)
+    options: Options = NO_COMMAND
+    unreadable: frozenset[str] = frozenset()
+    shown_next: tuple[str, ...] = ()  # what the next lines show, after a command that prints it
 
-    def take(self, number: int, line: str) -> None:
-        if not line or _SUMMARY.fullmatch(line):
+    def take(self, line: Line) -> None:
+        text, host = without_prompt(line.text)
+        if not text:
             return
-        if timing := _TIMING.fullmatch(line):
-            self._take_timing(number, timing)
-        elif printed := _printed(line):
-            self._open(number)
-            self.printed |= printed
-        elif _PREAMBLE.fullmatch(line):
-            self._open(number)
-        elif command := read_command(line):
-            self._open(None)
-            self.command = command
-        elif _is_header(line):
-            self._open(None)
-            self.header |= _header_fields(line)
-        else:
-            self.unknown_lines += 1
-
-    def _take_timing(self, number: int, match: re.Match[str]) -> None:
-        phase = PHASES[match[2]]
-        iteration = int(match[1]) if match[1] else None
-        if (iteration is None) == (phase in ("dirty", "get", "clear")):
-            self.unknown_lines += 1
-            return
-        step = _step(phase, iteration)
-        if step <= self.last_step:
-            self.end_run()
-        if self.first_line is None:
-            self.first_line = number
-        self.last_step = step
-        self.timings[phase, iteration] = float(match[3])
-
-    def _open(self, number: int | None) -> None:
-        """A line that stands before timings: it belongs to the next run, if this one has any."""
-        if self.timings:
-            self.end_run()
-        if self.first_line is None:
-            self.first_line = number
+        if shown := read_line(text):
+            self._take_own(line, shown)
+        elif self._take_shown(text):
+            pass
+        elif shell := read_shell_line(text):
+            self._take_shell(shell, host)
+        elif not self._take_words(line, text):
+            self.skipped.append(line)
 
     def end_run(self) -> None:
         """Keep the run that was being read, if there is one."""
-        if self.timings:
-            self.runs.append(self._run())
-        self.first_line, self.timings, self.last_step, self.printed = None, {}, (-1, 0), {}
+        if self.run.timings:
+            place = f"{self.file}:{self.first_line}"
+            try:
+                printed = self.run.whole_run()
+            except SelftestError as error:
+                raise MeasurementError(f"{place}: {error}") from None
+            self.runs.append(TimedRun(place, printed, self.said, self.options, self.unreadable))
+        self.first_line, self.run = None, RunReader()
 
-    def _run(self) -> TimedRun:
-        place = f"{self.file}:{self.first_line}"
-        iterations = _checked_iterations(place, self.timings, self.printed.get("iterations"))
-        return TimedRun(
-            place=place,
-            timings=tuple(Timing(*key, seconds) for key, seconds in self.timings.items()),
-            iterations=iterations,
-            has_clear=("clear", 1) in self.timings,
-            seed=self.printed.get("seed"),
-            memory=self.printed.get("memory"),
-            header=dict(self.header),
-            command=self.command,
-        )
+    def _take_own(self, line: Line, shown: Timing | Preamble | Summary) -> None:
+        """A line of the test itself."""
+        self.prefixed += bool(line.prefix)
+        if isinstance(shown, Summary):
+            return
+        if not self.run.belongs(shown):
+            self.end_run()
+        self.first_line = self.first_line or line.number
+        self.run.take(shown)
+
+    def _take_shown(self, text: str) -> bool:
+        """What a command printed that was just given: the value of a parameter, the kernel's release, the host."""
+        if not self.shown_next:
+            return False
+        (name, *rest), self.shown_next = self.shown_next, ()
+        if name == "host":
+            self._say(Said(host=text))
+        elif name == "kernel_release":
+            parse_release(text)
+            self._say(Said(kernel_release=text))
+        elif (value := parse_switch(text)) is not None:
+            self._say(Said(parameters={name: value}))
+        else:
+            return False
+        self.shown_next = tuple(rest)
+        return True
+
+    def _take_shell(self, shell: ShellLine, host: str | None) -> None:
+        self._open()
+        if shell.options is not None:
+            self.options = shell.options
+        unloaded = [name for name, module in MODULES.items() if module in shell.unloaded]
+        self.said = self.said.without_parameters([*unloaded, *shell.unreadable])
+        self.unreadable = (self.unreadable - frozenset(unloaded)) | shell.unreadable
+        self.shown_next = shell.prints
+        self._say(Said({}, shell.parameters, {}, shell.host or host, shell.kernel_release))
+
+    def _take_words(self, line: Line, text: str) -> bool:
+        """Words NAME=VALUE, or options of the test, in a comment or a heading; False if there are none."""
+        said = _header(line, text)
+        options = None if said else _bare_options(text)
+        if said is None and options is None:
+            return False
+        self._open()
+        self.options = options or self.options
+        self._say(said or Said())
+        return True
+
+    def _say(self, said: Said) -> None:
+        self.unreadable -= said.parameters.keys()
+        if "mmu" in said.fields:
+            self.unreadable -= {"tdp_mmu", "ept", "npt"}
+        if "split" in said.fields:
+            self.unreadable -= {"eager_page_split"}
+        self.said = self.said.then(said)
+
+    def _open(self) -> None:
+        """A line about the runs that follow: the one being read, if there is one, has ended."""
+        if self.run.timings:
+            self.end_run()
 
 
-def _step(phase: str, iteration: int | None) -> tuple[int, int]:
-    """The place of a timing in its run: populate, enable, the iterations, disable."""
-    order = list(PHASES.values()).index(phase)
-    if phase == "disable":
-        return 10**9, order
-    return iteration or 0, order
+def _header(line: Line, text: str) -> Said | None:
+    """What a comment, or a heading like `Run 2: tdp_mmu=N`, says in words NAME=VALUE; None if nothing."""
+    spaced = _SPACED.sub(lambda match: f"{match[1] or match[2] or match[3]}=", text)
+    words = [word.rstrip(",;") for word in spaced.split()]
+    pairs = [match for word in words if (match := WORD.fullmatch(word))]
+    known = [match for match in pairs if is_known_name(match[1])]
+    if pairs and len(pairs) == len(words) and (line.is_comment or len(known) == len(words)):
+        return read_words(words, keeps_notes=True)
+    if line.is_comment and known and len(known) == len(pairs):
+        # a sentence around the words: they count, the sentence does not
+        return read_words([match[0] for match in known], keeps_notes=True)
+    parameters = dict(_PARAMETER.findall(text))
+    if not parameters or OWN_LINE.search(text):
+        return None
+    heading = _HEADING.fullmatch(text)
+    rest = _PARAMETER.sub("", heading["rest"]) if heading else ""
+    fields = {"label": label_word(rest.strip(" ,;"))} if heading else {}
+    return Said(fields, {name: value in "Y1" for name, value in parameters.items()})
 
 
-def _printed(line: str) -> dict[str, int]:
-    """What a line of the preamble says in numbers."""
-    if match := _ITERATIONS.fullmatch(line):
-        return {"iterations": int(match[1])}
-    if match := _SEED.fullmatch(line):
-        return {"seed": int(match[1], 16 if match[1].startswith("0x") else 10)}
-    if match := _MEMORY.fullmatch(line):
-        return {"memory": int(match[2], 16) - int(match[1], 16)}
-    return {}
-
-
-def _is_header(line: str) -> bool:
-    """A comment made of FIELD=V words, or one that names a field so and may be meant as such."""
-    words = line.lstrip("#").split() if line.startswith("#") else []
-    if not words:
-        return False
-    names_field = any("=" in word and word.partition("=")[0] in FIELDS for word in words)
-    return names_field or all(is_field_word(word) for word in words)
-
-
-def _header_fields(line: str) -> dict[str, object]:
-    return dict(read_field_word(word) for word in line.lstrip("#").split())
-
-
-def _checked_iterations(place: str, timings: Mapping[tuple[str, int | None], float], announced: int | None) -> int:
-    """The number of iterations, if all of them are there and whole."""
-    found = {phase: [k for name, k in timings if name == phase and k] for phase in ("dirty", "get", "clear")}
-    complete = list(range(1, len(found["dirty"]) + 1))
-    if not complete:
-        raise MeasurementError(
-            f"{place}: the run has no 'Iteration 1 dirty memory time'; leave a run that broke off out"
-        )
-    for phase, iterations in found.items():
-        if iterations != complete and (phase != "clear" or iterations):
-            words = next(words for words, name in PHASES.items() if name == phase)
-            missing = min(set(complete) ^ set(iterations))
-            raise MeasurementError(
-                f"{place}: the run is not whole in iteration {missing} ('{words} time'); leave a run that broke off out"
-            )
-    if announced is not None and announced != len(complete):
-        raise MeasurementError(
-            f"{place}: the run has {len(complete)} of {announced} iterations; leave a run that broke off out"
-        )
-    return len(complete)
+def _bare_options(text: str) -> Options | None:
+    """Options of the test that stand alone, as in `-v 96 -s anonymous_hugetlb_1gb`; None for any other text."""
+    if not re.fullmatch(r"(?:[\w ]{1,20}: *)?(?:-[a-z](?: *[\w,.$]+)? *)+", text):
+        return None
+    options = read_options(text[text.index("-") :].split())
+    return None if options.all_unreadable or not options.fields else options

@@ -75,7 +75,7 @@ MISTAKES = [
     body("table-as-value", "[fixed]\nvcpus = { low = 2 }", "[fixed]: vcpus: {'low': 2}", "not a whole number"),
     body("size-no-page-multiple", "[fixed]\nmem_per_vcpu = 1000", "mem_per_vcpu: 1000 bytes", "allowed: 4KiB"),
     body("size-negative", "[fixed]\nmem_per_vcpu = -4096", "mem_per_vcpu: -4096 bytes", "allowed: 4KiB"),
-    body("size-misspelt", '[fixed]\nmem_per_vcpu = "1GB"', "mem_per_vcpu: '1GB' is not a size", "write it like 64MiB"),
+    body("size-misspelt", '[fixed]\nmem_per_vcpu = "1PB"', "mem_per_vcpu: '1PB' is not a size", "write it like 64MiB"),
     body(
         "size-no-huge-page-multiple",
         '[fixed]\nbacking = "1G"\nmem_per_vcpu = "1536MiB"',
