@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from core.config import CHOICES, Config, field_text, make_config
+from core.config import CHOICES, MEM_TOTAL, Config, field_text, make_config
 from core.errors import ConfigError
 from core.kvm.errors import SelftestError
 from core.kvm.output import Preamble, Timing
@@ -73,7 +73,9 @@ def _fields(run: TimedRun, words: Said, notes: list[str]) -> dict[str, object]:
         notes.append(f"split={meant['split']}: KVM of that release does not split eagerly on {_mmu(stated, meant)}")
     label = said.label
     fields = stated | meant | ({"label": label} if label else {})
-    return fields | _memory_fields(run, fields) | _backing_field(run, fields, notes)
+    fields |= _memory_fields(run, fields) | _backing_field(run, fields, notes)
+    fields.pop(MEM_TOTAL, None)
+    return fields
 
 
 def _stated(run: TimedRun, words: Said) -> dict[str, object]:
@@ -144,7 +146,10 @@ def _memory_fields(run: TimedRun, fields: Mapping[str, object]) -> dict[str, obj
     """vcpus and mem_per_vcpu: their product is the size of the memory that the test printed."""
     found = {name: fields.get(name, run.options.default(name)) for name in ("vcpus", "mem_per_vcpu")}
     vcpus, each = (value if isinstance(value, int) else None for value in found.values())
-    memory = run.printed.preamble.memory
+    total = fields.get(MEM_TOTAL)
+    memory = run.printed.preamble.memory or (total if isinstance(total, int) else None)
+    if total is not None:
+        _check_agrees(MEM_TOTAL, total, memory, "what the test printed")
     if memory is None or (vcpus is None and each is None and memory == Config().mem_per_vcpu):
         return {name: value for name, value in found.items() if value is not None}
     if vcpus is None and each is None:

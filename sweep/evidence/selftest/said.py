@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from core.config import CHOICES, FIELDS, parse_field
+from core.config import CHOICES, FIELDS, NAMES, parse_field
 from core.kvm.errors import SelftestError
 from core.kvm.parameters import DECIDES, parse_switch
 from core.kvm.releases import generation, parse_release
@@ -75,7 +75,7 @@ def is_word(word: str) -> bool:
 
 def is_known_name(name: str) -> bool:
     """Whether a name means a field, a parameter or a fact."""
-    return name in FIELDS or name in DECIDES or name in FACTS
+    return name in NAMES or name in DECIDES or name in FACTS
 
 
 def read_words(words: Iterable[str], *, keeps_notes: bool) -> Said:

@@ -65,6 +65,11 @@ def test_the_size_of_the_memory_tells_what_is_not_stated() -> None:
     assert [(c.vcpus, c.mem_per_vcpu) for c in configs(text, "mem_per_vcpu=1G")] == [(4, 2**30)]
 
 
+def test_the_memory_of_all_vcpus_is_another_way_to_say_it() -> None:
+    (config,) = configs(ONE, "vcpus=4", "mem_total=4GiB")
+    assert (config.vcpus, config.mem_per_vcpu) == (4, 2**30)
+
+
 def test_a_memory_that_nothing_divides_is_asked_about() -> None:
     with pytest.raises(MeasurementError) as caught:
         configs(placed(0x3FD7C0000000, 160 * 2**30))

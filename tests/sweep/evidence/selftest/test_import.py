@@ -68,8 +68,8 @@ def test_bad_usage_is_one_line_and_writes_nothing(
 
 def test_the_dataset_has_the_result_schema(workplace: Path) -> None:
     assert imported(str(LOOP)) == 0
-    assert query("here", "SELECT * FROM runs").column_names == [column.name for column in RUN_COLUMNS]
-    assert query("here", "SELECT * FROM phases").column_names == [column.name for column in PHASE_COLUMNS]
+    assert query("here", "SELECT * FROM runs").column_names == [*(column.name for column in RUN_COLUMNS), "origin"]
+    assert query("here", "SELECT * FROM phases").column_names == [*(column.name for column in PHASE_COLUMNS), "origin"]
     (run, _) = rows("SELECT * FROM runs ORDER BY split DESC")
     assert {"engine": "kvm", "status": "ok", "vcpus": 2, "mmu": "tdp", "repeat": 0}.items() <= run.items()
     assert {run[name] for name in ("host", "wall_seconds", "node_cpus", "error")} == {None}
