@@ -10,11 +10,16 @@ from core.costs.profile import load_profile
 from core.rows import Row
 
 
-def run_config(config: Config, *, share_cpus: bool = False) -> list[Row]:
+def run_config(config: Config, *, share_cpus: bool = False, binary: str | None = None) -> list[Row]:
     """Simulate or measure `config`: one row per phase and iteration, with the columns of rows.PHASE_COLUMNS.
 
-    A live run waits for CPUs that no other live run of this host has, unless they may be shared.
+    A live run waits for CPUs that no other live run of this host has, unless they may be shared. A run of real KVM
+    needs its selftest: `binary`, or the one on PATH.
     """
+    if config.engine == "kvm":
+        from core.kvm.engine import measure
+
+        return measure(config, binary)
     return _measured(config, share_cpus) if config.engine == "live" else _simulated(config)
 
 
@@ -68,10 +73,12 @@ def estimated_seconds(config: Config) -> float:
     A simulation has two parts: what grows with the chunks of memory, and the faults and visits that are stepped through
     one by one.
     """
-    from core.tables import are_vcpus_disjoint, write_period  # as above
-
+    if config.engine == "kvm":
+        return _kvm_seconds(config)
     if config.engine == "live":
         return _live_seconds(config)
+    from core.tables import are_vcpus_disjoint, write_period  # as above
+
     overlap = 1 if config.partitioned else config.vcpus
     visits = config.pages * overlap
     written = visits * config.write_percent / 100
@@ -103,3 +110,9 @@ def _live_seconds(config: Config) -> float:
     first_touches = config.address_spaces * config.pages / 512.0 ** (config.leaf_level - 1)
     busy = visits * (config.iterations + 2) * 15e-9 + (first_touches + logged_writes) * 1e-6
     return 0.1 + 0.01 * config.vcpus + busy / min(config.vcpus, os.cpu_count() or 1)
+
+
+def _kvm_seconds(config: Config) -> float:
+    """The same for a run of real KVM: the host sets up its memory, and each pass visits or faults on its pages."""
+    visits = config.pages * (1 if config.partitioned else config.vcpus)
+    return 1 + 0.01 * config.vcpus + config.pages * 5e-7 + visits * config.iterations * 5e-7

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sweep.dataset.store import Store
     from sweep.running.execute import Outcome, Progress, Report
     from sweep.running.plan import Plan
+    from sweep.running.worker import Engine
     from sweep.spec.configs import Spec
 
 CONFIGS_SHOWN: Final = 5
@@ -40,6 +41,10 @@ def run(
     share_cpus: Annotated[
         bool, typer.Option("--share-cpus", help="Let live runs share CPUs: they then ask for one each.")
     ] = False,
+    binary: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="engine = kvm: the kernel's dirty_log_perf_test.", show_default="on PATH"),
+    ] = None,
 ) -> None:
     """Run every config of a sweep that its dataset does not hold yet.
 
@@ -52,6 +57,7 @@ def run(
       splitsweep run examples/cover_letter.toml vcpus=2,4 mmu=tdp --results results/small --dry-run
     """
     from cluster.session import check_address
+    from core.run import run_config
     from sweep.dataset.store import finished, open_store
     from sweep.running.plan import make_plan
     from sweep.spec.configs import load_spec
@@ -66,11 +72,13 @@ def run(
         for line in _dry_run_lines(sweep, plan, location):
             print(line)
         return
-    outcome = _executed(sweep, plan, store, address, fresh, share_cpus)
+    engine = partial(run_config, share_cpus=share_cpus, binary=binary)
+    outcome = _executed(sweep, plan, store, address, fresh, engine)
     print(f"{location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted:
         again = ["splitsweep", "run", str(spec), *(overrides or []), "--results", location, "--address", address]
         again += ["--share-cpus"] if share_cpus else []
+        again += ["--binary", binary] if binary else []
         print(f"splitsweep: interrupted; what is done is kept, go on with: {shlex.join(again)}", file=sys.stderr)
         raise typer.Exit(130)
     if outcome.failed:
@@ -80,9 +88,8 @@ def run(
         raise typer.Exit(1)
 
 
-def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, share_cpus: bool) -> Outcome:
+def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, engine: Engine) -> Outcome:
     """Run the plan with its progress on stderr, and keep the spec with the results."""
-    from core.run import run_config
     from sweep.dataset.store import clear_dataset, write_spec
     from sweep.running.execute import Outcome, execute
     from sweep.running.progress import shown_progress
@@ -104,7 +111,7 @@ def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, 
     show: Report
     try:
         with shown_progress(plan.configs_to_run) as show:
-            outcome = execute(plan, store, address, report, engine=partial(run_config, share_cpus=share_cpus))
+            outcome = execute(plan, store, address, report, engine)
     except KeyboardInterrupt:  # a second Ctrl-C, or one before the work began
         return Outcome(last.done if last else 0, last.failed if last else 0, interrupted=True)
     if not plan.batches:

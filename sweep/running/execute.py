@@ -152,7 +152,9 @@ def _run_round(
     if tally.interrupted:
         return failures
     here = socket.gethostname()
-    for event in fan_out(session, run, batches, ATTEMPTS, prepare=warm_kernels, cpus=lambda batch: batch.cpus):
+    compiles = any(task.config.engine != "kvm" for batch in batches for task in batch.tasks)
+    prepare = warm_kernels if compiles else None
+    for event in fan_out(session, run, batches, ATTEMPTS, prepare=prepare, cpus=lambda batch: batch.cpus):
         match event:
             case Done(batch=batch, result=summary):
                 if summary.host != here:

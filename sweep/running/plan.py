@@ -23,6 +23,7 @@ BATCH_SECONDS: Final = 1.0
 LAST_BATCH_SECONDS: Final = 0.2
 PART_OF_REST: Final = 1 / 8  # a batch takes so much of what is left, within these bounds
 LIVE_BATCH_CONFIGS: Final = 4  # at most: the time of a live run is only guessed, and a kill loses all of it
+MOST_CONFIGS: Final = {"live": LIVE_BATCH_CONFIGS, "kvm": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ def make_plan(configs: Sequence[Config], finished: Set[str], *, share_cpus: bool
     batches = [
         make_batch(group, 1 if share_cpus else cpus)
         for (engine, cpus), tasks_alike in alike.items()
-        for group in _groups(tasks_alike, LIVE_BATCH_CONFIGS if engine == "live" else len(tasks_alike))
+        for group in _groups(tasks_alike, MOST_CONFIGS.get(engine, len(tasks_alike)))
     ]
-    batches.sort(key=lambda batch: (-batch.cpus, -batch.tasks[0].estimated_seconds))
+    batches.sort(key=lambda batch: (-batch.cpus, _round(batch), -batch.tasks[0].estimated_seconds))
     seconds = sum(batch.core_seconds for batch in batches)
     return Plan(tuple(batches), configs_to_run=len(tasks), already_done=len(done), estimated_seconds=seconds)
 
@@ -98,6 +99,12 @@ def make_batch(tasks: Sequence[Task], cpus: int) -> Batch:
 def split_batch(batch: Batch) -> list[Batch]:
     """A batch for each of its tasks."""
     return [make_batch([task], batch.cpus) for task in batch.tasks]
+
+
+def _round(batch: Batch) -> int:
+    """Repeats of real KVM are interleaved: all configs once, then all once more, so that drift hits all of them."""
+    first = batch.tasks[0].config
+    return first.repeat if first.engine == "kvm" else 0
 
 
 def _cpus(config: Config) -> int:

@@ -16,6 +16,7 @@ from core.compiled.cache import is_warm
 from core.config import Config, config_record
 from core.costs.profile import load_profile
 from core.identity import ENGINE_VERSION, config_id
+from core.kvm.engine import ENGINE_VERSION as KVM_ENGINE_VERSION
 from core.rows import Row
 from core.run import run_config
 from sweep.dataset.store import Store, write_shard
@@ -68,8 +69,9 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
     """The run row of one config and its phase rows; if the engine raises, the row says so and there are no phases."""
     if config_id(task.config) != task.config_id:
         raise SweepError("this node runs another splitsweep or profile than the driver; install the same on every node")
-    is_live = task.config.engine == "live"
-    row = new_row(task) | _machine() | (_host_facts(task.config) if is_live else {}) | {"started_at": datetime.now(UTC)}
+    measures = task.config.engine != "sim"
+    facts = _host_facts(task.config) if measures else {}
+    row = new_row(task) | _machine() | facts | {"started_at": datetime.now(UTC)}
     wall, cpu = time.perf_counter(), time.process_time()
     phases: list[Row] = []
     try:
@@ -78,7 +80,7 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
     except Exception as error:
         row |= {"status": "failed", "error_type": type(error).__name__, "error": str(error)}
     row["wall_seconds"] = time.perf_counter() - wall
-    row["cpu_seconds"] = None if is_live else time.process_time() - cpu  # other processes do the work of a live run
+    row["cpu_seconds"] = None if measures else time.process_time() - cpu  # other processes do the work of a measurement
     row["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     return row, phases
 
@@ -96,5 +98,7 @@ def _host_facts(config: Config) -> Row:
 
 def new_row(task: Task) -> Row:
     """What the row of a run says before it is started."""
-    origin = {"engine_version": ENGINE_VERSION, "profile_digest": load_profile(task.config.profile).digest}
+    origin: Row = {"engine_version": ENGINE_VERSION, "profile_digest": load_profile(task.config.profile).digest}
+    if task.config.engine == "kvm":  # which has no profile, and is versioned by the kernel
+        origin = {"engine_version": KVM_ENGINE_VERSION, "profile_digest": None}
     return {"config_id": task.config_id, **config_record(task.config), **origin, "source": "run"}

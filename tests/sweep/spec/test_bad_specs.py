@@ -86,7 +86,7 @@ MISTAKES = [
     body(
         "total-not-divided", '[fixed]\nvcpus = 3\nmem_total = "1GiB"', "[fixed]: mem_total: 1GiB", "multiple of 12KiB"
     ),
-    body("total-misspelt", '[fixed]\nmem_total = "1GB"', "[fixed]: mem_total: '1GB' is not a size", "write it like"),
+    body("total-misspelt", '[fixed]\nmem_total = "1PB"', "[fixed]: mem_total: '1PB' is not a size", "write it like"),
     body(
         "two-sizes",
         '[fixed]\nmem_per_vcpu = "1GiB"\n[[grid]]\nmem_total = ["2GiB"]\nvcpus = [2]',
