@@ -209,8 +209,9 @@ def loop(load: Load) -> Times:
 def sweep(load: Load) -> Times:
     """`splitsweep run` without its command line: plan, execute, and a dataset on disk."""
     from sweep.dataset.store import open_store
-    from sweep.running.execute import Progress, execute
+    from sweep.running.execute import execute
     from sweep.running.plan import make_plan
+    from sweep.running.tally import Progress
 
     _use_cores(load.cores)
     configs = small_configs(load)

@@ -1,18 +1,20 @@
-"""One attempt at one batch, in whatever process it happens: what the driver's executors and Ray's workers share."""
+"""One attempt at one batch, in whatever process it happens: what every kind of worker shares."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 B = TypeVar("B")
 R = TypeVar("R")
+
+Tell = Callable[[int, int], None]
+"""Told how far something is: so much, of so much."""
+
+Prepare = Callable[[Tell], None] | None
+"""What a worker process calls before its first batch: a function known by its name, that may tell how far it is."""
 
 Function = Callable[[B, int], R]
 """What is mapped: called with a batch and the number of the attempt, from 1."""
@@ -29,20 +31,35 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The worker process died; `error` is what Ray says about it."""
+    """The worker process died; `error` says of what, as far as anybody knows."""
 
     error_type: str
     error: str
     details: str
 
 
-def run_one(function: Function[B, R], prepare: Callable[[], None] | None, batch: B, attempt: int) -> R | Raised:
+@dataclass(frozen=True, slots=True)
+class Sent(Generic[B]):
+    """A batch on its way, the number of the attempt, and the CPUs that were asked for it."""
+
+    batch: B
+    attempt: int
+    cpus: int
+
+
+def tell_nobody(done: int, total: int) -> None:
+    """Where nobody waits for it."""
+
+
+def run_one(function: Function[B, R], prepare: Prepare, batch: B, attempt: int) -> R | Raised | Crashed:
     """One attempt at one batch, in whatever process this is."""
     try:
         if prepare is not None:
-            _prepare_once(prepare)
+            prepare_once(prepare, tell_nobody)
         return function(batch, attempt)
-    except Exception as error:
+    except KeyboardInterrupt as error:  # somebody sent this process a signal that was not meant for the work
+        return Crashed(type(error).__name__, "the worker process was interrupted", traceback.format_exc())
+    except (Exception, SystemExit) as error:
         message = next((line for line in str(error).splitlines() if line.strip()), "")
         return Raised(type(error).__name__, message, traceback.format_exc())
 
@@ -50,13 +67,9 @@ def run_one(function: Function[B, R], prepare: Callable[[], None] | None, batch:
 _prepared: set[str] = set()
 
 
-def _prepare_once(prepare: Callable[[], None]) -> None:
-    """Call `prepare` if this process has not done so yet, while no other process of this machine and user does."""
+def prepare_once(prepare: Callable[[Tell], None], tell: Tell) -> None:
+    """Call `prepare` if this process has not done so yet."""
     name = f"{prepare.__module__}.{prepare.__qualname__}"  # a name, as each task brings its own copy of the function
-    if name in _prepared:
-        return
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}.lock", flags, 0o600), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-        prepare()
-    _prepared.add(name)
+    if name not in _prepared:
+        prepare(tell)
+        _prepared.add(name)

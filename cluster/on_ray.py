@@ -13,8 +13,8 @@ from typing import Any, Final, Generic, TypeVar
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from cluster.attempt import Crashed, Function, Raised, run_one
-from cluster.session import ClusterError, first_line
+from cluster.attempt import Crashed, Function, Prepare, Raised, Sent, run_one
+from cluster.errors import ClusterError, first_line
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -34,30 +34,30 @@ class _Cpus:
     largest_node: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent(Generic[B]):
-    """A batch on its way, the number of the attempt, and the CPUs that were asked for it."""
-
-    batch: B
-    attempt: int
-    cpus: int
-
-
 class RayTasks(Generic[B, R]):
     """The tasks handed to Ray and not answered yet."""
 
     def __init__(
-        self, function: Function[B, R], prepare: Callable[[], None] | None, cpus: Callable[[B], int] | None = None
+        self,
+        function: Function[B, R],
+        prepare: Prepare,
+        cpus: Callable[[B], int] | None,
+        started: Callable[[B], None],
     ) -> None:
         # Ray's own retries are off: see fan_out.py
         self._remote: Any = ray.remote(max_retries=0)(run_one)
         self._function: Any = ray.put(function)  # sent to each node once, not with every batch
         self._prepare = prepare
         self._cpus_of = cpus
+        self._started = started
         self._cpus = _Cpus(0, 0)
         self._counted_at = float("-inf")
         self._cpus_in_flight = 0
-        self.in_flight: dict[Any, _Sent[B]] = {}
+        self._sent: dict[Any, Sent[B]] = {}
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._sent)
 
     def has_room(self) -> bool:
         # at least one, so that a cluster which grows on demand sees a demand
@@ -66,30 +66,31 @@ class RayTasks(Generic[B, R]):
     def submit(self, batch: B, attempt: int) -> None:
         cpus = self._asked(batch)
         task = self._remote.options(num_cpus=cpus).remote(self._function, self._prepare, batch, attempt)
-        self.in_flight[task] = _Sent(batch, attempt, cpus)
+        self._sent[task] = Sent(batch, attempt, cpus)
         self._cpus_in_flight += cpus
+        self._started(batch)  # or waits for its turn: Ray starts them in this order, and does not say when
 
     def answers(self, timeout: float) -> Iterator[tuple[B, int, R | Raised | Crashed]]:
         """What came back, as soon as anything does, or nothing after `timeout` seconds."""
-        ready, _ = ray.wait(list(self.in_flight), num_returns=1, timeout=timeout)
+        ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout)
         if ready:  # and all others that are ready by now
-            ready, _ = ray.wait(list(self.in_flight), num_returns=len(self.in_flight), timeout=0)
+            ready, _ = ray.wait(list(self._sent), num_returns=len(self._sent), timeout=0)
         for task in ready:
-            sent = self.in_flight.pop(task)
+            sent = self._sent.pop(task)
             self._cpus_in_flight -= sent.cpus
             yield sent.batch, sent.attempt, _answer(task)
 
     def last_answers(self, seconds: float) -> Iterator[tuple[B, int, R | Raised | Crashed]]:
         """What comes back within `seconds`, or until nothing is in flight."""
         end = time.monotonic() + seconds
-        while self.in_flight and time.monotonic() < end:
+        while self._sent and time.monotonic() < end:
             yield from self.answers(max(0.0, end - time.monotonic()))
 
     def cancel(self) -> None:
         """Stop whatever is still in flight, running or not."""
-        for task in self.in_flight:
+        for task in self._sent:
             ray.cancel(task, force=True)
-        self.in_flight.clear()
+        self._sent.clear()
         self._cpus_in_flight = 0
 
     def _asked(self, batch: B) -> int:

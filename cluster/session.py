@@ -1,8 +1,9 @@
-"""Where work runs: in this process, on a Ray cluster started for the occasion, or on one that is already there.
+"""Where work runs: on processes of this machine, on a Ray cluster started for the occasion, or on one that is there.
 
 An address says which:
 
-* `inline`: in this process, one piece of work after the other; for debugging and tests. Ray is not even imported.
+* `inline`: in this process, one piece of work after the other; for debugging and tests.
+* `pool`: in worker processes of this machine, one a CPU. Neither imports Ray.
 * `local`: Ray is started on this machine, and stopped at the end.
 * `auto`: the cluster this machine belongs to.
 * `ray://HOST:PORT` or `HOST:PORT`: that cluster.
@@ -22,7 +23,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-ADDRESSES: Final = "local, auto, inline, ray://HOST:PORT, HOST:PORT"
+from cluster.attempt import Prepare
+from cluster.errors import ClusterError, first_line
+from cluster.pool import Pool
+
+ADDRESSES: Final = "pool, local, auto, inline, ray://HOST:PORT, HOST:PORT"
 
 OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Results are small rows' summaries; Ray would take a quarter of the memory by default."""
@@ -33,33 +38,37 @@ CONNECT_SECONDS: Final = 5.0
 _HOST_PORT: Final = re.compile(r"(?P<client>ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
 
-class ClusterError(Exception):
-    """The cluster cannot be used. The message is one line: which address, what is wrong, what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Session:
     """A place to run work, open until the `open_session` block ends."""
 
     address: str
+    pool: Pool | None = None
 
     @property
     def uses_ray(self) -> bool:
-        return self.address != "inline"
+        return self.address not in ("inline", "pool")
 
 
 def check_address(address: str) -> None:
     """Raise ClusterError if `address` is none of the forms above."""
-    if address not in ("inline", "local", "auto") and _HOST_PORT.fullmatch(address) is None:
+    if address not in ("inline", "pool", "local", "auto") and _HOST_PORT.fullmatch(address) is None:
         raise ClusterError(f"address {address!r} is not allowed; allowed: {ADDRESSES}")
 
 
 @contextmanager
-def open_session(address: str) -> Iterator[Session]:
-    """Start or join what `address` names; leave it at the end of the block, and stop it if it was started here."""
+def open_session(address: str, prepare: Prepare = None, pool: Pool | None = None) -> Iterator[Session]:
+    """Start or join what `address` names; leave it at the end of the block, and stop it if it was started here.
+
+    Worker processes of this machine are forked after `prepare` was called once; or `pool` is taken, started before.
+    """
     check_address(address)
     if address == "inline":
         yield Session(address)
+        return
+    if address == "pool":
+        with pool or Pool(prepare) as pool:
+            yield Session(address, pool)
         return
     _prepare_environment()
     if _HOST_PORT.fullmatch(address):
@@ -136,9 +145,3 @@ def _check_listening(address: str) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         advice = "is the cluster up, and the port right?"
         raise ClusterError(f"address {address}: cannot be reached: {reason}; {advice}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message that says something, else its class."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)

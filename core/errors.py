@@ -1,4 +1,4 @@
-"""The one exception a user of core can cause, with the sentence that tells what to do about it."""
+"""What a user of core can cause or put right, each with the sentence that tells what to do about it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class ConfigError(ValueError):
 
 class ProfileError(ValueError):
     """A cost profile that cannot be used. The message names the file, the key and what is allowed."""
+
+
+class CacheError(Exception):
+    """There is no folder where compiled code can be kept safely. The message is one line: which, and what to do."""

@@ -50,9 +50,10 @@ def warm_up(engine: str = "sim", report: Callable[[int, int], None] = lambda com
     `core.compiled.cache.is_warm(engine)` tells beforehand, without loading numba, whether there is anything to do: it
     takes some 10 seconds of CPU time for the simulator, and as long again for the live engine. Meanwhile
     `report(compiled, kernels)` is called after each kernel. The last quarter of the time comes after all of them: then
-    they are optimised together. Some need no compiling, so `compiled` may end short of `kernels`.
+    they are optimised together. Some need no compiling, so `compiled` may end short of `kernels`. Of several processes
+    that try, one does it and the others wait.
     """
-    from core.compiled.cache import is_warm, mark_warm
+    from core.compiled.cache import compiling, is_warm, mark_warm
 
     if is_warm(engine):
         return
@@ -62,9 +63,11 @@ def warm_up(engine: str = "sim", report: Callable[[int, int], None] = lambda com
         from core.sim.engine import load_kernels as load
     from core.compiled.dispatcher import reported
 
-    with reported(report):
-        load()
-    mark_warm(engine)
+    with compiling():
+        if not is_warm(engine):
+            with reported(report):
+                load()
+            mark_warm(engine)
 
 
 def estimated_seconds(config: Config) -> float:

@@ -14,8 +14,8 @@ from typing import Annotated, Final
 
 import typer
 
-from cluster.session import ClusterError
-from core.errors import ConfigError, ProfileError
+from cluster.errors import ClusterError
+from core.errors import CacheError, ConfigError, ProfileError
 from sweep.commands.calibrate import calibrate
 from sweep.commands.compare import compare
 from sweep.commands.explain import explain
@@ -28,7 +28,7 @@ from sweep.commands.table import table
 from sweep.commands.validate import validate
 from sweep.errors import SweepError
 
-USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, ClusterError, typer.TyperException)
+USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, CacheError, ClusterError, typer.TyperException)
 """Errors that the user can put right: their message is enough."""
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -3,25 +3,41 @@
 numba caches by file and does not notice when a function imported from another file changes. A folder named by a hash
 of everything the kernels are made from removes that trap, and lets the kernels live in several files. Importing this
 module sets the folder; it must come before the first kernel is defined, which `core.compiled.kernel` sees to.
+
+The folder is this user's alone: what numba keeps there are pickles, and whoever can write them can run code.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from core.errors import CacheError
+
 
 def cache_folder() -> Path:
-    """The folder of this source tree's kernels: in the user's cache folder, or a temporary one if that is read-only."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "splitsweep"
-    if not _writable(base):
-        base = Path(tempfile.gettempdir()) / f"splitsweep-{os.getuid()}"
-    return base / _source_hash()
+    """The folder of this source tree's kernels: in the user's cache folder, or a temporary one if that is no use.
+
+    CacheError if neither is this user's alone.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "splitsweep"
+    temporary = Path(tempfile.gettempdir()) / f"splitsweep-{os.getuid()}"
+    for base in (home, temporary):
+        if _is_private(base):
+            return base / _source_hash()
+    raise CacheError(
+        f"compiled code cannot be kept in {home} or {temporary}: each must be a folder that this user owns and "
+        "nobody else can write; set XDG_CACHE_HOME to such a folder"
+    )
 
 
 def is_warm(engine: str = "sim") -> bool:
@@ -39,6 +55,15 @@ def _warm_mark(engine: str) -> Path:
     return CACHE_FOLDER / f"warm-{engine}"
 
 
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Compile kernels inside: one process at a time does, as many that fill a cold cache at once have crashed."""
+    CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(CACHE_FOLDER / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+        yield
+
+
 def _source_hash() -> str:
     digest = hashlib.sha256(f"{sys.version} {version('numba')} {version('numpy')}".encode())
     root = Path(__file__).parents[1]
@@ -49,10 +74,15 @@ def _source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _writable(folder: Path) -> bool:
-    while not folder.exists():
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
+def _is_private(folder: Path) -> bool:
+    """Whether the folder, made if it is not there, is this user's, and nobody else can write it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return mine and os.access(folder, os.W_OK)
 
 
 CACHE_FOLDER: Final = cache_folder()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,13 +17,16 @@ import typer
 from sweep.errors import StoreError
 
 if TYPE_CHECKING:
+    from cluster.pool import Pool
     from sweep.dataset.store import Store
-    from sweep.running.execute import Outcome, Progress, Report
+    from sweep.running.execute import Outcome
     from sweep.running.plan import Plan
-    from sweep.running.worker import Engine
     from sweep.spec.configs import Spec
 
 CONFIGS_SHOWN: Final = 5
+
+HEAD_START_CONFIGS: Final = 2000
+"""Of more configs even the estimate takes a moment, and the start of workers is a small part."""
 
 
 def run(
@@ -34,8 +40,13 @@ def run(
         typer.Option(metavar="DIR|URI", help="Where the dataset is or shall be.", show_default="results/ and its name"),
     ] = None,
     address: Annotated[
-        str, typer.Option(help="local, auto, ray://HOST:PORT, HOST:PORT, or inline: in this process, without Ray.")
-    ] = "local",
+        str | None,
+        typer.Option(
+            help="Where it runs: pool (processes of this machine), local (a Ray started for it), auto (the Ray cluster "
+            "of this machine), ray://HOST:PORT, HOST:PORT, or inline (in this process).",
+            show_default="pool for what takes up to a minute, else local",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and write nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the dataset holds, and start over.")] = False,
     share_cpus: Annotated[
@@ -56,67 +67,122 @@ def run(
       splitsweep run examples/cover_letter.toml
       splitsweep run examples/cover_letter.toml vcpus=2,4 mmu=tdp --results results/small --dry-run
     """
+    from cluster.interrupts import noticed_signals
     from cluster.session import check_address
-    from core.run import run_config
-    from sweep.dataset.store import finished, open_store
-    from sweep.running.plan import make_plan
     from sweep.spec.configs import load_spec
 
-    sweep = load_spec(spec, overrides or [])
-    check_address(address)
-    location = results or f"results/{sweep.name}"
-    store = open_store(location)
-    _check_place(store, fresh)
-    plan = make_plan(sweep.configs, set() if fresh else finished(store), share_cpus=share_cpus)
+    again = ["splitsweep", "run", str(spec), *(overrides or [])]
+    again += ["--results", results] if results else []
+    again += ["--address", address] if address else []
+    again += ["--share-cpus"] if share_cpus else []
+    again += ["--binary", binary] if binary else []
+    go_on = f"interrupted; what is done is kept, go on with: {shlex.join(again)}"
+    with noticed_signals(partial(_end_at_once, go_on)):
+        sweep = load_spec(spec, overrides or [])
+        if address is not None:
+            check_address(address)
+        location = results or f"results/{sweep.name}"
+        request = _Request(sweep, location, address, fresh, share_cpus, binary)
+        with nullcontext() if dry_run else _head_start(request) as pool:
+            _run(request, pool, dry_run, go_on)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a command line asks for."""
+
+    sweep: Spec
+    location: str
+    address: str | None
+    fresh: bool
+    share_cpus: bool
+    binary: str | None
+
+
+def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> None:
+    from sweep.dataset.store import finished, open_store
+    from sweep.running.place import choice_text, chosen_address
+    from sweep.running.plan import make_plan
+
+    store = open_store(request.location)
+    _check_place(store, request.fresh)
+    done_before = set() if request.fresh else finished(store)
+    plan = make_plan(request.sweep.configs, done_before, share_cpus=request.share_cpus)
     if dry_run:
-        for line in _dry_run_lines(sweep, plan, location):
+        for line in _dry_run_lines(request.sweep, plan, request.location):
             print(line)
         return
-    engine = partial(run_config, share_cpus=share_cpus, binary=binary)
-    outcome = _executed(sweep, plan, store, address, fresh, engine)
-    print(f"{location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
-    if outcome.interrupted:
-        again = ["splitsweep", "run", str(spec), *(overrides or []), "--results", location, "--address", address]
-        again += ["--share-cpus"] if share_cpus else []
-        again += ["--binary", binary] if binary else []
-        print(f"splitsweep: interrupted; what is done is kept, go on with: {shlex.join(again)}", file=sys.stderr)
-        raise typer.Exit(130)
+    address = request.address or chosen_address(plan.estimated_seconds)
+    if plan.batches and request.address is None:
+        print(f"splitsweep: {choice_text(address, plan.estimated_seconds)}", file=sys.stderr)
+    outcome = _executed(request, plan, store, address, pool)
+    print(f"{request.location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
+    if outcome.interrupted_by is not None:
+        print(f"splitsweep: {go_on}", file=sys.stderr)
+        raise typer.Exit(128 + outcome.interrupted_by)
     if outcome.failed:
-        query = shlex.join(["splitsweep", "query", location, "SELECT * FROM failures"])
+        query = shlex.join(["splitsweep", "query", request.location, "SELECT * FROM failures"])
         failed = f"{outcome.failed} of {plan.configs_to_run} configs failed"
         print(f"splitsweep: {failed}; see why with: {query}", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _executed(sweep: Spec, plan: Plan, store: Store, address: str, fresh: bool, engine: Engine) -> Outcome:
+@contextmanager
+def _head_start(request: _Request) -> Iterator[Pool | None]:
+    """Worker processes that load the simulator while the run is still planned, where it is certain that they get work.
+
+    It is if there is no dataset yet. Loading takes a second, which is most of what a small sweep takes.
+    """
+    compiled = all(config.engine != "kvm" for config in request.sweep.configs)
+    if len(request.sweep.configs) > HEAD_START_CONFIGS or "://" in request.location or not compiled:
+        yield None
+        return
+    from core.run import estimated_seconds
+    from sweep.running.place import chosen_address
+
+    address = request.address or chosen_address(sum(map(estimated_seconds, request.sweep.configs)))
+    if address != "pool" or (Path(request.location) / "runs").exists():
+        yield None
+        return
+    from cluster.pool import Pool
+    from sweep.running.loading import load_engine
+
+    with Pool(load_engine) as pool:
+        yield pool
+
+
+def _executed(request: _Request, plan: Plan, store: Store, address: str, pool: Pool | None) -> Outcome:
     """Run the plan with its progress on stderr, and keep the spec with the results."""
+    from core.run import run_config
     from sweep.dataset.store import clear_dataset, write_spec
-    from sweep.running.execute import Outcome, execute
+    from sweep.running.execute import execute
     from sweep.running.progress import shown_progress
     from sweep.spec.configs import resolved_text
 
-    last: Progress | None = None
+    def keep_spec() -> None:
+        # There are workers, and none of them has written anything: a cluster that cannot be reached leaves the former
+        # results and their spec alone.
+        if request.fresh:
+            clear_dataset(store)
+        write_spec(store, resolved_text(request.sweep))
 
-    def report(progress: Progress) -> None:
-        nonlocal last
-        if last is None:
-            # The first report comes when the workers are there and before any of them writes: a cluster that cannot
-            # be reached leaves the former results and their spec alone.
-            if fresh:
-                clear_dataset(store)
-            write_spec(store, resolved_text(sweep))
-        last = progress
-        show(progress)
-
-    show: Report
-    try:
-        with shown_progress(plan.configs_to_run) as show:
-            outcome = execute(plan, store, address, report, engine)
-    except KeyboardInterrupt:  # a second Ctrl-C, or one before the work began
-        return Outcome(last.done if last else 0, last.failed if last else 0, interrupted=True)
+    engine = partial(run_config, share_cpus=request.share_cpus, binary=request.binary)
+    with shown_progress(plan.configs_to_run) as report:
+        outcome = execute(plan, store, address, report, engine, pool, before_work=keep_spec)
     if not plan.batches:
-        write_spec(store, resolved_text(sweep))
+        keep_spec()
     return outcome
+
+
+def _end_at_once(go_on: str, number: int) -> None:
+    """What a second signal does: no more waiting, for nobody."""
+    from cluster.descendants import kill_descendants
+
+    if sys.stderr.isatty():
+        print("\033[?25h", end="", file=sys.stderr)  # a progress bar hides the cursor
+    print(f"\nsplitsweep: {go_on}", file=sys.stderr, flush=True)
+    kill_descendants()
+    os._exit(128 + number)
 
 
 def _check_place(store: Store, fresh: bool) -> None:

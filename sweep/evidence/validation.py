@@ -29,7 +29,7 @@ from sweep.showing.tables import TABLE_FIELDS, Cell, Table
 
 if TYPE_CHECKING:
     from sweep.evidence.fit import HeldOut
-    from sweep.running.execute import Report
+    from sweep.running.tally import Report
 
 ALONE_SECONDS: Final = 2.0
 """Less work than this is done in this process: starting another one takes as long."""
@@ -107,7 +107,7 @@ def run_all(
     configs: Sequence[Config], report: Report | None = None, processes: int | None = None
 ) -> dict[Config, PhaseTimes]:
     """Run the configs in as many processes as there are CPUs for us, or in this one if there is little to do."""
-    from sweep.running.execute import Progress
+    from sweep.running.tally import Progress
 
     costs = {config: estimated_seconds(config) for config in configs}
     all_costs = sum(costs.values())

@@ -13,26 +13,30 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import core
+from cluster.attempt import Prepare
+from cluster.errors import ClusterError
 from cluster.fan_out import Done, Failed, Interrupted, fan_out
-from cluster.session import ClusterError, Session, check_address, open_session
+from cluster.interrupts import noticed_signals
+from cluster.pool import Pool
+from cluster.session import Session, check_address, open_session
+from core.compiled.cache import is_warm
 from core.rows import Row
 from core.run import run_config
 from sweep.dataset.store import Store, write_shard
 from sweep.dataset.upkeep import begin, finish, only_writer
 from sweep.errors import StoreError, SweepError
+from sweep.running.loading import load_engine
 from sweep.running.plan import Batch, Plan, split_batch
-from sweep.running.worker import Engine, Summary, new_row, run_batch, warm_kernels
-
-Report = Callable[["Progress"], None]
+from sweep.running.tally import COMPILING, Report, Tally
+from sweep.running.worker import Engine, Summary, new_row, run_batch
 
 ATTEMPTS: Final = 3
 """Times a batch is started whose workers die: a node may be lost, or memory short because of somebody else."""
@@ -42,92 +46,62 @@ _FATAL: Final = (SweepError.__name__, StoreError.__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is. Time left follows the estimated cost of what is done and what is not, not the count."""
-
-    done: int
-    failed: int
-    total: int
-    rate: float  # configs per second
-    seconds_left: float | None  # None until something is done
-    elapsed: float
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a plan's configs; those neither done nor failed were not reached."""
 
     done: int
     failed: int
-    interrupted: bool
+    interrupted_by: int | None = None  # the signal
 
 
-def execute(plan: Plan, store: Store, address: str, report: Report, engine: Engine = run_config) -> Outcome:
+def execute(
+    plan: Plan,
+    store: Store,
+    address: str,
+    report: Report,
+    engine: Engine = run_config,
+    pool: Pool | None = None,
+    before_work: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Run the plan's batches at `address` and write their rows to `store`; `report` is called as batches finish.
 
-    Raises SweepError when the store cannot be written or the cluster cannot be used.
+    `before_work` is called when there are workers, and none of them has written anything yet. `pool` are worker
+    processes that were started before, for the address `pool`. Raises SweepError when the store cannot be written or
+    the cluster cannot be used.
     """
     try:
         check_address(address)
-        with only_writer(store):
+        with noticed_signals() as interrupts, only_writer(store):
             begin(store, {task.config_id for batch in plan.batches for task in batch.tasks})
-            tally = _Tally(plan, report)
-            try:
-                if plan.batches:
-                    with open_session(address) as session:
+            tally = Tally(plan, report)
+            if plan.batches:
+                tally.start(_beginning(address))
+                with open_session(address, _preparation(plan.batches), pool) as session:
+                    before_work()
+                    if interrupts.number is None:
                         _run(plan, store, session, tally, engine)
-            except KeyboardInterrupt:  # while Ray starts or stops; fan_out itself turns it into an event
-                tally.interrupted = True
             finish(store)
-            return Outcome(tally.done, tally.failed, tally.interrupted)
+            return Outcome(tally.done, tally.failed, interrupts.number)
     except ClusterError as error:
         raise SweepError(str(error)) from error
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Counts of a run in progress."""
-
-    plan: Plan
-    report: Report
-    done: int = 0
-    failed: int = 0
-    interrupted: bool = False
-    cost_done: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-    work_started: float | None = None
-
-    def start_work(self) -> None:
-        """The workers are there: from now on the clock says something about the rest."""
-        self.work_started = time.monotonic()
-        self.report(self.progress())
-
-    def add(self, batch: Batch, done: int, failed: int) -> None:
-        self.done += done
-        self.failed += failed
-        self.cost_done += batch.core_seconds
-        self.report(self.progress())
-
-    def progress(self) -> Progress:
-        now = time.monotonic()
-        worked = now - (self.work_started or now)
-        finished = self.done + self.failed
-        seconds_left = worked * (self.plan.estimated_seconds / self.cost_done - 1) if self.cost_done else None
-        return Progress(
-            done=self.done,
-            failed=self.failed,
-            total=self.plan.configs_to_run,
-            rate=finished / worked if worked else 0.0,
-            seconds_left=None if seconds_left is None else max(0.0, seconds_left),
-            elapsed=now - self.started,
-        )
+def _preparation(batches: Sequence[Batch]) -> Prepare:
+    """What workers load beforehand: nothing where real KVM does the work."""
+    return load_engine if any(task.config.engine != "kvm" for batch in batches for task in batch.tasks) else None
 
 
-def _run(plan: Plan, store: Store, session: Session, tally: _Tally, engine: Engine) -> None:
+def _beginning(address: str) -> str:
+    """What has to be done before the first config can run."""
+    if not is_warm() and address in ("inline", "pool", "local"):
+        return COMPILING
+    return "loading the simulator" if address in ("inline", "pool") else "starting Ray's workers"
+
+
+def _run(plan: Plan, store: Store, session: Session, tally: Tally, engine: Engine) -> None:
     """All batches, and the configs of those that failed as a whole once more, one by one."""
     revision = git_revision()
     run = partial(run_batch, store=store, git_revision=revision, engine=engine)
-    tally.start_work()
     guilty: list[tuple[Failed[Batch], int]] = []
     suspects: list[Batch] = []
     attempts_before: dict[str, int] = {}
@@ -141,31 +115,40 @@ def _run(plan: Plan, store: Store, session: Session, tally: _Tally, engine: Engi
         guilty.append((failure, attempts_before[failure.batch.name] + failure.attempts))
     for failure, attempts in guilty:
         _write_failure(store, failure, attempts, revision)
-        tally.add(failure.batch, done=0, failed=1)
+        tally.end_batch(failure.batch, done=0, failed=1)
 
 
 def _run_round(
-    session: Session, run: Callable[[Batch, int], Summary], batches: Sequence[Batch], store: Store, tally: _Tally
+    session: Session, run: Callable[[Batch, int], Summary], batches: Sequence[Batch], store: Store, tally: Tally
 ) -> list[Failed[Batch]]:
     """Fan out, and count what comes back. Returns the batches that failed as a whole: nothing of them is stored."""
     failures: list[Failed[Batch]] = []
-    if tally.interrupted:
+    if tally.interrupted_by is not None:
         return failures
     here = socket.gethostname()
-    compiles = any(task.config.engine != "kvm" for batch in batches for task in batch.tasks)
-    prepare = warm_kernels if compiles else None
-    for event in fan_out(session, run, batches, ATTEMPTS, prepare=prepare, cpus=lambda batch: batch.cpus):
+    events = fan_out(
+        session,
+        run,
+        batches,
+        ATTEMPTS,
+        prepare=_preparation(batches),
+        cpus=lambda batch: batch.cpus,
+        started=tally.start_batch,
+        preparing=tally.compiled,
+    )
+    for event in events:
         match event:
             case Done(batch=batch, result=summary):
                 if summary.host != here:
                     _check_arrived(store, batch, summary.host)
-                tally.add(batch, summary.done, summary.failed)
+                tally.end_batch(batch, summary.done, summary.failed)
             case Failed(error_type=error_type, error=error) if error_type in _FATAL:
                 raise SweepError(error)
-            case Failed():
+            case Failed(batch=batch):
+                tally.end_batch(batch, done=0, failed=0)
                 failures.append(event)
-            case Interrupted():
-                tally.interrupted = True
+            case Interrupted(number=number):
+                tally.interrupted_by = number
     return failures
 
 

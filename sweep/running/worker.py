@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from core.compiled.cache import is_warm
 from core.config import Config, config_record
 from core.costs.profile import load_profile
 from core.identity import ENGINE_VERSION, config_id
@@ -33,14 +32,6 @@ class Summary:
     done: int
     failed: int
     host: str
-
-
-def warm_kernels() -> None:
-    """Compile the kernels on this machine unless that is done; `fan_out` lets one process at a time do it."""
-    if not is_warm():
-        from core.run import warm_up
-
-        warm_up()
 
 
 def run_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -13,14 +14,17 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
+from cluster.attempt import Tell
+from cluster.errors import ClusterError
 from cluster.fan_out import Done, Event, Failed, Interrupted, fan_out
 from cluster.on_ray import IN_FLIGHT_PER_CPU
-from cluster.session import ClusterError, Session, open_session
+from cluster.session import Session, open_session
 
 # Workers need not find the tests.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
-EXECUTORS = pytest.mark.parametrize("address", ["inline", "local"])
+EXECUTORS = pytest.mark.parametrize("address", ["inline", "pool", "local"])
+WORKERS = pytest.mark.parametrize("address", ["pool", "local"])
 
 
 def double(batch: int, attempt: int) -> int:
@@ -36,6 +40,17 @@ def fail_on_three(batch: int, attempt: int) -> int:
 def exit_on_three(batch: int, attempt: int) -> int:
     if batch == 3:
         os._exit(1)
+    return batch
+
+
+def process_of_brief_work(batch: int, attempt: int) -> int:
+    threading.Event().wait(0.002)
+    return os.getpid()
+
+
+def interrupted_at_first(batch: int, attempt: int) -> int:
+    if attempt == 1:
+        raise KeyboardInterrupt
     return batch
 
 
@@ -63,8 +78,23 @@ def alone_with(batch: Path, attempt: int) -> bool:
     return True
 
 
-def process_of(batch: int, attempt: int) -> int:
-    return os.getpid()
+preparations: list[int] = []
+
+
+def tell_half(tell: Tell) -> None:
+    tell(1, 2)
+
+
+def note_preparation(tell: Tell) -> None:
+    preparations.append(os.getpid())
+
+
+def processes_prepared(batch: int, attempt: int) -> tuple[int, ...]:
+    return tuple(preparations)
+
+
+def times_prepared(batch: int, attempt: int) -> int:
+    return len(preparations)
 
 
 @pytest.fixture
@@ -101,30 +131,59 @@ def test_an_exception_fails_its_own_batch_and_no_other(session: Session) -> None
     assert {event.batch for event in events if isinstance(event, Done)} == {0, 1, 2, 4, 5}
 
 
-def test_a_batch_that_kills_its_worker_each_time_fails_and_the_others_finish(on_ray: Session) -> None:
-    events = list(fan_out(on_ray, exit_on_three, range(6), attempts=2))
+@WORKERS
+def test_a_batch_that_kills_its_worker_each_time_fails_and_the_others_finish(session: Session) -> None:
+    events = list(fan_out(session, exit_on_three, range(6), attempts=2))
     failed = [event for event in events if isinstance(event, Failed)]
     assert [(event.batch, event.crashed, event.attempts) for event in failed] == [(3, True, 2)]
     assert {event.batch for event in events if isinstance(event, Done)} == {0, 1, 2, 4, 5}
 
 
-def test_a_batch_whose_worker_died_is_started_again(on_ray: Session) -> None:
-    assert list(fan_out(on_ray, exit_at_first, [7], attempts=2)) == [Done(7, 7, attempts=2)]
+@WORKERS
+def test_a_batch_whose_worker_died_is_started_again(session: Session) -> None:
+    assert list(fan_out(session, exit_at_first, [7], attempts=2)) == [Done(7, 7, attempts=2)]
 
 
-def test_events_come_in_the_order_of_completion(on_ray: Session, tmp_path: Path) -> None:
+@WORKERS
+def test_workers_that_are_killed_at_any_moment_lose_no_batch(session: Session) -> None:
+    """Between batches, too: whoever kills does not ask what a worker is doing."""
+    batches = range(300)
+    events = []
+    for event in fan_out(session, process_of_brief_work, batches, attempts=100):
+        events.append(event)
+        if isinstance(event, Done) and len(events) % 10 == 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(event.result, signal.SIGKILL)
+    assert sorted(event.batch for event in events if isinstance(event, Done)) == list(batches)
+
+
+@WORKERS
+def test_an_interrupt_that_strikes_a_worker_is_no_fault_of_its_batch(session: Session) -> None:
+    assert list(fan_out(session, interrupted_at_first, [7], attempts=2)) == [Done(7, 7, attempts=2)]
+
+
+@WORKERS
+def test_whatever_is_started_is_told(session: Session) -> None:
+    told: list[int] = []
+    list(fan_out(session, exit_on_three, range(6), attempts=2, started=told.append))
+    assert sorted(told) == [0, 1, 2, 3, 3, 4, 5]
+
+
+@WORKERS
+def test_events_come_in_the_order_of_completion(session: Session, tmp_path: Path) -> None:
     late, early = tmp_path / "late", tmp_path / "early"
     early.touch()
     names = []
-    for event in fan_out(on_ray, wait_for, [late, early]):
+    for event in fan_out(session, wait_for, [late, early]):
         assert isinstance(event, Done)
         names.append(event.result)
         late.touch()
     assert names == ["early", "late"]
 
 
-def test_batches_are_taken_only_when_there_is_room(on_ray: Session) -> None:
-    room = IN_FLIGHT_PER_CPU * cpus_of(on_ray)
+@WORKERS
+def test_batches_are_taken_only_when_there_is_room(session: Session) -> None:
+    room = IN_FLIGHT_PER_CPU * cpus_of(session)
     taken = 0
 
     def batches() -> Iterator[int]:
@@ -135,21 +194,24 @@ def test_batches_are_taken_only_when_there_is_room(on_ray: Session) -> None:
 
     # An event is answered before it is counted here, and those ready with it are out of flight too.
     answered = 0
-    for _ in fan_out(on_ray, double, batches()):
+    for _ in fan_out(session, double, batches()):
         answered += 1
         assert taken - answered < 2 * room
     assert taken == answered == 10 * room
 
 
 def cpus_of(session: Session) -> int:
+    if session.pool is not None:
+        return session.pool.cpus
     import ray
 
     return int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
 
 
-def test_batches_that_ask_for_all_cpus_run_one_after_the_other(on_ray: Session, tmp_path: Path) -> None:
-    cpus = cpus_of(on_ray)
-    events = list(fan_out(on_ray, alone_with, [tmp_path / "place"] * 5, cpus=lambda batch: cpus))
+@WORKERS
+def test_batches_that_ask_for_all_cpus_run_one_after_the_other(session: Session, tmp_path: Path) -> None:
+    cpus = cpus_of(session)
+    events = list(fan_out(session, alone_with, [tmp_path / "place"] * 5, cpus=lambda batch: cpus))
     assert [event.result for event in events if isinstance(event, Done)] == [True] * 5
 
 
@@ -159,8 +221,9 @@ def test_batches_that_ask_for_more_cpus_than_there_are_run_all_the_same(session:
     assert sorted(event.result for event in events if isinstance(event, Done)) == [2, 4, 6]
 
 
-def test_batches_of_many_cpus_take_as_much_room(on_ray: Session) -> None:
-    cpus = cpus_of(on_ray)
+@WORKERS
+def test_batches_of_many_cpus_take_as_much_room(session: Session) -> None:
+    cpus = cpus_of(session)
     taken = answered = 0
 
     def batches() -> Iterator[int]:
@@ -169,48 +232,56 @@ def test_batches_of_many_cpus_take_as_much_room(on_ray: Session) -> None:
             taken += 1
             yield batch
 
-    for _ in fan_out(on_ray, double, batches(), cpus=lambda batch: cpus):
+    for _ in fan_out(session, double, batches(), cpus=lambda batch: cpus):
         answered += 1
         assert taken - answered < 2 * IN_FLIGHT_PER_CPU
     assert taken == answered == 10
 
 
 @EXECUTORS
-def test_prepare_runs_once_in_each_process_before_its_first_batch(session: Session, tmp_path: Path) -> None:
-    folder = tmp_path / "notes"
-    folder.mkdir()
+def test_prepare_is_done_before_a_process_gets_its_first_batch(session: Session) -> None:
+    results = [event.result for event in fan_out(session, times_prepared, range(10), prepare=note_preparation)]
+    assert results == [1] * 10
 
-    def note_process() -> None:
-        with open(folder / str(os.getpid()), "a") as file:
-            file.write("x")
 
-    events = list(fan_out(session, process_of, range(10), prepare=note_process))
-    used = {str(event.result) for event in events if isinstance(event, Done)}
-    assert used
-    assert {file.name: file.read_text() for file in folder.iterdir()} == dict.fromkeys(used, "x")
+@pytest.mark.parametrize("address", ["inline", "pool"])
+def test_how_far_preparation_is_is_told_on_this_machine(address: str) -> None:
+    told: list[tuple[int, int]] = []
+    with open_session(address, tell_half) as session:
+        list(fan_out(session, double, [1], prepare=tell_half, preparing=lambda *how_far: told.append(how_far)))
+    assert told == [(1, 2)]
+
+
+def test_a_pool_prepares_once_for_all_its_workers() -> None:
+    with open_session("pool", note_preparation) as session:
+        events = list(fan_out(session, processes_prepared, range(20), prepare=note_preparation))
+    assert len({event.result for event in events if isinstance(event, Done)}) == 1
 
 
 @EXECUTORS
-def test_ctrl_c_keeps_what_is_finished_and_says_so(session: Session) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_is_finished_and_says_so(session: Session, number: signal.Signals) -> None:
     seen: list[Event[int, int]] = []
     for event in fan_out(session, double, range(1000)):
         seen.append(event)
         if len(seen) == 3:
-            signal.raise_signal(signal.SIGINT)
-    assert seen[-1] == Interrupted()
+            signal.raise_signal(number)
+    assert seen[-1] == Interrupted(number)
     assert all(isinstance(event, Done) for event in seen[:-1])
     assert 3 <= len(seen) - 1 < 1000
 
 
-def test_ctrl_c_acts_as_usual_afterwards(on_ray: Session) -> None:
-    list(fan_out(on_ray, double, range(2)))
+@EXECUTORS
+def test_ctrl_c_acts_as_usual_afterwards(session: Session) -> None:
+    list(fan_out(session, double, range(2)))
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_workers_that_lack_the_function_are_an_error_in_one_line(on_ray: Session) -> None:
+@WORKERS
+def test_workers_that_lack_the_function_are_an_error_in_one_line(session: Session) -> None:
     module = types.ModuleType("only_on_the_driver")
     exec("def work(batch, attempt): return batch", module.__dict__)
     sys.modules[module.__name__] = module
-    with pytest.raises(ClusterError, match=r"^the cluster cannot run the work: .*only_on_the_driver.*every node\?$"):
-        list(fan_out(on_ray, module.work, [1]))
+    with pytest.raises(ClusterError, match=r"^the .* cannot run the work: .*only_on_the_driver"):
+        list(fan_out(session, module.work, [1]))

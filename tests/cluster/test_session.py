@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from cluster.errors import ClusterError
 from cluster.fan_out import Done, fan_out
-from cluster.session import ClusterError, Session, check_address, open_session
+from cluster.session import Session, check_address, open_session
 
 
 def free_port() -> int:
@@ -17,7 +18,9 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@pytest.mark.parametrize("address", ["inline", "local", "auto", "ray://head:10001", "10.0.0.7:6379", "[::1]:6379"])
+@pytest.mark.parametrize(
+    "address", ["inline", "pool", "local", "auto", "ray://head:10001", "10.0.0.7:6379", "[::1]:6379"]
+)
 def test_addresses_that_are_allowed(address: str) -> None:
     check_address(address)
 
@@ -27,7 +30,7 @@ def test_other_addresses_are_named_with_what_is_allowed(address: str) -> None:
     with pytest.raises(ClusterError) as error:
         check_address(address)
     assert repr(address) in str(error.value)
-    assert "allowed: local, auto, inline" in str(error.value)
+    assert "allowed: pool, local, auto, inline" in str(error.value)
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
@@ -40,16 +43,19 @@ def test_an_address_where_nobody_listens_is_told_at_once(form: str) -> None:
         pass
 
 
-def test_inline_does_not_import_ray() -> None:
+@pytest.mark.parametrize("address", ["inline", "pool"])
+def test_without_a_cluster_ray_is_not_imported(address: str) -> None:
     program = (
-        "import sys\n"
+        "import operator, sys\n"
         "from cluster.fan_out import fan_out\n"
         "from cluster.session import open_session\n"
-        "with open_session('inline') as session:\n"
-        "    list(fan_out(session, lambda batch, attempt: batch, [1]))\n"
-        "print('ray' in sys.modules)\n"
+        "with open_session(sys.argv[1]) as session:\n"
+        "    [event] = fan_out(session, operator.add, [1])\n"
+        "print(event.result, 'ray' in sys.modules)\n"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", program, address], capture_output=True, text=True).stdout == "2 False\n"
+    )
 
 
 def test_a_running_cluster_can_be_joined(on_ray: Session) -> None:

@@ -37,7 +37,7 @@ from sweep.showing.table_text import INTERVAL_NOTE
 
 if TYPE_CHECKING:
     from core.costs.profile import Profile
-    from sweep.running.execute import Progress
+    from sweep.running.tally import Progress
 
 PROFILE = Config().profile
 

@@ -17,10 +17,13 @@ from core.config import Config
 from core.identity import config_id
 from sweep.dataset.store import Store, finished, open_store
 from sweep.errors import StoreError, SweepError
-from sweep.running.execute import Outcome, Progress, execute
+from sweep.running.execute import Outcome, execute
 from sweep.running.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan
+from sweep.running.tally import Progress
 from tests.sweep import engines
 from tests.sweep.engines import HOLDS, KILLS, RAISES, live_configs, quick_engine, some_configs
+
+WORKERS = pytest.mark.parametrize("address", ["pool", "local"])
 
 # Workers need not find the tests.
 cloudpickle.register_pickle_by_value(engines)  # type: ignore[no-untyped-call]
@@ -47,7 +50,7 @@ def phase_seeds(store: Store) -> list[int]:
 
 def test_every_config_becomes_a_row_with_its_phases(store: Store) -> None:
     outcome, _ = run(store, some_configs(1, 2, 3))
-    assert outcome == Outcome(done=3, failed=0, interrupted=False)
+    assert outcome == Outcome(done=3, failed=0)
     assert list(runs_of(store).index) == [1, 2, 3]
     assert phase_seeds(store) == [1, 1, 2, 2, 3, 3]
 
@@ -79,22 +82,23 @@ def test_a_live_row_tells_of_its_host_and_a_simulated_one_does_not(store: Store)
 def test_a_live_run_that_fails_is_a_failed_row_and_the_others_of_its_batch_go_on(store: Store) -> None:
     batch = make_batch([Task(config_id(config), config, 0.1) for config in live_configs(1, RAISES, 2)], cpus=1)
     outcome = execute(Plan((batch,), 3, 0, 0.3), store, "inline", lambda _: None, engine=quick_engine)
-    assert outcome == Outcome(done=2, failed=1, interrupted=False)
+    assert outcome == Outcome(done=2, failed=1)
     row = runs_of(store).loc[RAISES]
     assert (row["status"], row["error_type"], row["error"]) == ("failed", "LiveError", "vCPU 3 died of SIGSEGV")
     assert row["kernel_release"] == os.uname().release
     assert phase_seeds(store) == [1, 1, 2, 2]
 
 
-def test_live_configs_run_on_ray_even_with_more_vcpus_than_any_node_has(store: Store) -> None:
-    outcome, _ = run(store, [*live_configs(1, 2), *live_configs(3, vcpus=1000), *some_configs(4)], address="local")
-    assert outcome == Outcome(done=4, failed=0, interrupted=False)
+@WORKERS
+def test_live_configs_run_even_with_more_vcpus_than_any_node_has_cpus(store: Store, address: str) -> None:
+    outcome, _ = run(store, [*live_configs(1, 2), *live_configs(3, vcpus=1000), *some_configs(4)], address=address)
+    assert outcome == Outcome(done=4, failed=0)
     assert list(runs_of(store)["oversubscribed"].isin([True])) == [False, False, True, False]
 
 
 def test_an_exception_is_a_failed_row_and_the_others_go_on(store: Store) -> None:
     outcome, _ = run(store, some_configs(1, RAISES, 2))
-    assert outcome == Outcome(done=2, failed=1, interrupted=False)
+    assert outcome == Outcome(done=2, failed=1)
     row = runs_of(store).loc[RAISES]
     assert (row["status"], row["error_type"], row["error"]) == ("failed", "ValueError", "this seed\nis not liked")
     assert phase_seeds(store) == [1, 1, 2, 2]
@@ -105,7 +109,7 @@ def test_running_again_runs_what_is_missing_and_what_failed(store: Store) -> Non
     before = runs_of(store)
     outcome, _ = run(store, some_configs(1, RAISES, 2))
     after = runs_of(store)
-    assert outcome == Outcome(done=1, failed=1, interrupted=False)
+    assert outcome == Outcome(done=1, failed=1)
     assert list(after.index) == [1, 2, RAISES]
     assert after.loc[1, "started_at"] == before.loc[1, "started_at"]
     assert after.loc[RAISES, "started_at"] > before.loc[RAISES, "started_at"]
@@ -113,20 +117,22 @@ def test_running_again_runs_what_is_missing_and_what_failed(store: Store) -> Non
 
 def test_nothing_to_do_is_done_without_workers(store: Store) -> None:
     outcome, reports = run(store, [], address="ray://127.0.0.1:1")
-    assert outcome == Outcome(0, 0, interrupted=False)
+    assert outcome == Outcome(0, 0)
     assert reports == []
 
 
 def test_progress_counts_up_to_the_total(store: Store) -> None:
     _, reports = run(store, some_configs(1, 2, RAISES))
-    assert [(progress.done, progress.failed, progress.total) for progress in reports] == [(0, 0, 3), (2, 1, 3)]
+    counts = dict.fromkeys((progress.done, progress.failed, progress.total) for progress in reports)
+    assert list(counts) == [(0, 0, 3), (2, 1, 3)]
     assert reports[0].seconds_left is None
     assert reports[-1].seconds_left == 0
 
 
-def test_a_config_that_kills_its_worker_is_the_only_one_that_fails(store: Store) -> None:
-    outcome, _ = run(store, some_configs(1, KILLS, 2, RAISES), address="local")
-    assert outcome == Outcome(done=2, failed=2, interrupted=False)
+@WORKERS
+def test_a_config_that_kills_its_worker_is_the_only_one_that_fails(store: Store, address: str) -> None:
+    outcome, _ = run(store, some_configs(1, KILLS, 2, RAISES), address=address)
+    assert outcome == Outcome(done=2, failed=2)
     rows = runs_of(store)
     assert list(rows["status"]) == ["ok", "ok", "failed", "failed"]
     assert rows.loc[KILLS, "error_type"] == "WorkerCrashedError"
@@ -145,9 +151,11 @@ def test_ctrl_c_keeps_what_is_done_and_a_second_run_does_the_rest(store: Store) 
         if progress.done == 2:
             signal.raise_signal(signal.SIGINT)
 
-    assert execute(plan, store, "inline", stop_after_two, engine=quick_engine) == Outcome(2, 0, interrupted=True)
+    assert execute(plan, store, "inline", stop_after_two, engine=quick_engine) == Outcome(
+        2, 0, interrupted_by=signal.SIGINT
+    )
     outcome, _ = run(store, costly)
-    assert outcome == Outcome(3, 0, interrupted=False)
+    assert outcome == Outcome(3, 0)
     assert list(runs_of(store).index) == [1, 2, 3, 4, 5]
 
 
@@ -163,12 +171,13 @@ cloudpickle.register_pickle_by_value(engines)
 configs = engines.some_configs(*range(1, 21), engines.HOLDS, mem_per_vcpu="64GiB")
 plan = make_plan(configs, set())
 report = lambda progress: print(progress.done, flush=True)
-execute(plan, open_store(sys.argv[1]), "local", report, engine=engines.quick_engine)
+execute(plan, open_store(sys.argv[1]), sys.argv[2], report, engine=engines.quick_engine)
 """
 
 
-def test_a_driver_killed_in_the_middle_loses_and_doubles_nothing(store: Store) -> None:
-    command = [sys.executable, "-c", KILLED_DRIVER, store.location]
+@WORKERS
+def test_a_driver_killed_in_the_middle_loses_and_doubles_nothing(store: Store, address: str) -> None:
+    command = [sys.executable, "-c", KILLED_DRIVER, store.location, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         for line in driver.stdout:
@@ -191,10 +200,11 @@ def test_a_bad_address_is_an_error_before_anything_is_written(store: Store) -> N
 
 
 def test_a_store_that_cannot_be_written_stops_the_run(store: Store) -> None:
-    def spoil(progress: Progress) -> None:
+    def spoil() -> None:
         (Path(store.path) / "runs").rename(Path(store.path) / "elsewhere")
 
+    plan = make_plan(some_configs(1), set())
     with pytest.raises(SweepError, match=r"runs/.*: cannot be written") as error:
-        execute(make_plan(some_configs(1), set()), store, "inline", spoil, engine=quick_engine)
+        execute(plan, store, "inline", lambda _: None, engine=quick_engine, before_work=spoil)
     assert "\n" not in str(error.value)
     assert not isinstance(error.value, StoreError)

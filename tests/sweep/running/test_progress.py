@@ -1,11 +1,26 @@
 """What a user sees of a run in progress."""
 
 import io
+import threading
+import time
+from dataclasses import replace
 
 import pytest
 
-from sweep.running.execute import Progress
-from sweep.running.progress import duration_text, progress_text, shown_progress
+from sweep.running.progress import duration_text, progress_text, shown_progress, wait_or_progress_text
+from sweep.running.tally import Progress, Running
+
+
+class Notice(io.StringIO):
+    """A stream that tells when something has been written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.written.set()
+        return super().write(text)
 
 
 class Terminal(io.StringIO):
@@ -56,5 +71,35 @@ def test_on_a_terminal_there_is_a_bar_with_the_same_words() -> None:
     stream = Terminal()
     with shown_progress(480, stream) as report:
         report(progress(done=118, failed=2))
-    assert "starting workers" in stream.getvalue()
     assert "120/480 configs, 2 failed, 30.0/s, 12 s left" in stream.getvalue()
+
+
+def test_what_comes_before_the_first_config_is_told_only_if_it_takes_long() -> None:
+    before = replace(progress(done=0), doing="starting Ray's workers")
+    assert wait_or_progress_text(before, quiet=4) == "starting Ray's workers: 4.0 s"
+    stream = io.StringIO()
+    with shown_progress(480, stream) as report:
+        report(before)
+        report(replace(before, elapsed=2.0))
+        report(replace(before, elapsed=4.0))
+        report(progress(done=0, elapsed=5.0))
+    assert stream.getvalue().splitlines() == ["starting Ray's workers: 4.0 s", "0/480 configs"]
+
+
+def test_what_runs_longest_is_named_once_nothing_has_finished_for_a_while() -> None:
+    longest = Running("vcpus=64", since=time.monotonic() - 12, estimated_seconds=2.0)
+    slow = replace(progress(done=120), longest=longest)
+    assert "vcpus" not in wait_or_progress_text(slow, quiet=4)
+    text = wait_or_progress_text(slow, quiet=7)
+    assert text.endswith("left; nothing finished for 7.0 s, longest runs vcpus=64: 12 s, expected 2.0 s")
+
+
+def test_nobody_has_to_report_for_the_clock_to_go_on() -> None:
+    stream = Notice()
+    with shown_progress(480, stream) as report:
+        longest = Running("vcpus=64", since=time.monotonic() - 60, estimated_seconds=2.0)
+        report(replace(progress(done=1), longest=longest))
+        report(replace(progress(done=1, elapsed=60.0), longest=longest))
+        stream.written.clear()
+        assert stream.written.wait(60)
+    assert "longest runs vcpus=64" in stream.getvalue()
