@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.errors import ConfigError
-from core.sizes import LEVELS, PAGE_BYTES, PAGE_SIZES, format_size, parse_size
+from core.sizes import LEVELS, PAGE_BYTES, PAGE_SIZES, PAGES_PER_2M, format_size, parse_size
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "backing": ("4K", "2M", "1G"),
@@ -28,6 +28,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "guest_page": ("4K", "2M", "1G"),
     "populate_writes": ("all", "same"),
     "kernel": ("6.1", "6.12", "7.3"),
+    "preempt": ("none", "voluntary", "full"),
     "engine": ("sim", "live", "kvm"),
 }
 
@@ -37,9 +38,12 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "address_spaces": (1, 4096),
     "slots": (1, 32764),  # KVM_USER_MEM_SLOTS
     "iterations": (1, 1000),
+    "think_ns": (0, 1_000_000_000),
     "seed": (1, 2**31 - 4098),  # the generator's state is seed + vCPU index, below its modulus 2^31 - 1
     "repeat": (0, 1_000_000),
 }
+CONCURRENT_FIELDS: Final[dict[str, Any]] = {"preempt": "voluntary", "clear_chunk": 0, "think_ns": 0}
+"""The fields that only running vCPUs ask for, with the values they have where vCPUs are idle during the ioctls."""
 
 LIVE_FIELDS: Final[dict[str, Any]] = {"touch_memory": False, "pin_vcpus": True}
 """The fields that only the live engine asks for, with the values they have for all others."""
@@ -76,7 +80,10 @@ class Config:
     iterations: int = 2
     populate_writes: str = "all"
     kernel: str = "6.12"
-    concurrent: bool = False
+    concurrent: bool = False  # the vCPUs run while the ioctls do
+    preempt: str = "voluntary"  # concurrent: the preemption model of the host's kernel
+    clear_chunk: int = 0  # concurrent: bytes of guest memory that one clear ioctl takes; 0: a whole slot
+    think_ns: int = 0  # concurrent: what the guest computes between two accesses
     seed: int = 1
     engine: str = "sim"
     touch_memory: bool = False  # live: accesses go to real memory, besides the page tables
@@ -122,7 +129,7 @@ FIELDS: Final[dict[str, Any]] = typing.get_type_hints(Config)
 MEM_TOTAL: Final = "mem_total"
 """Another way to say mem_per_vcpu: the memory of all vCPUs together, of which each has an equal share."""
 
-SIZES: Final = ("mem_per_vcpu", MEM_TOTAL)
+SIZES: Final = ("mem_per_vcpu", MEM_TOTAL, "clear_chunk")
 NAMES: Final = tuple(word for name in FIELDS for word in ((name, MEM_TOTAL) if name == "mem_per_vcpu" else (name,)))
 """What values may be given for: the fields, and mem_total."""
 
@@ -229,6 +236,8 @@ def check_field(name: str, value: object) -> object:
 
 
 def _checked_size(name: str, value: object) -> int:
+    if name == "clear_chunk" and value in (0, "0"):
+        return 0
     if isinstance(value, str):
         try:
             value = parse_size(value)
@@ -272,6 +281,8 @@ def _normalised(config: Config) -> Config:
         changes["seed"] = 1
     if config.engine != "live":
         changes |= LIVE_FIELDS
+    if not config.concurrent:
+        changes |= CONCURRENT_FIELDS
     return dataclasses.replace(config, **changes)
 
 
@@ -279,8 +290,7 @@ def _check_combination(config: Config) -> None:
     """Raise ConfigError for values that are fine alone and impossible together."""
     if config.initially_all_set and not config.manual_protect:
         raise ConfigError("initially_all_set", "true needs manual_protect = true (KVM offers it only there)")
-    if config.concurrent:
-        raise ConfigError("concurrent", "true is not supported by this version; allowed: false")
+    _check_concurrent(config)
     if config.pages > MAX_PAGES:
         raise ConfigError("mem_per_vcpu", f"{config.vcpus} vCPUs x {format_size(config.mem_per_vcpu)} is over 64TiB")
     unit = config.slots * max(PAGE_SIZES[config.backing], SLOT_PAGES_UNIT)
@@ -292,3 +302,22 @@ def _check_combination(config: Config) -> None:
     if config.granularity == "2M" and config.leaf_level < 2:
         cause = "backing" if config.backing == "4K" else "guest_page"
         raise ConfigError("granularity", f"2M needs 2M or 1G leaves, but {cause} = 4K; allowed there: granularity = 4K")
+
+
+def _check_concurrent(config: Config) -> None:
+    """Running vCPUs need an engine that has them, and clears that end on words of the dirty bitmap."""
+    if config.concurrent and config.engine != "sim":
+        raise ConfigError("concurrent", f"true is simulated only; allowed with engine = {config.engine}: false")
+    if config.concurrent and config.leaf_level == 1:
+        cause = "backing" if config.backing == "4K" else "guest_page"
+        raise ConfigError("concurrent", f"true needs huge pages to split, but {cause} = 4K; allowed there: false")
+    chunk = config.clear_chunk // PAGE_BYTES
+    if chunk and (chunk % PAGES_PER_2M or config.pages_per_slot % PAGES_PER_2M):
+        raise ConfigError(
+            "clear_chunk",
+            f"{format_size(config.clear_chunk)} does not cut slots of "
+            f"{format_size(config.pages_per_slot * PAGE_BYTES)} "
+            "into whole 2MiB; allowed: multiples of 2MiB, and slots of whole 2MiB",
+        )
+    if chunk and not config.manual_protect:
+        raise ConfigError("clear_chunk", "needs manual_protect = true: without it there is no clear")

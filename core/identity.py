@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any, Final
 
-from core.config import LIVE_FIELDS, Config, config_record
+from core.config import CONCURRENT_FIELDS, LIVE_FIELDS, Config, config_record
 from core.costs.profile import load_profile
 
 ENGINE_VERSION: Final = "3"
@@ -23,13 +23,12 @@ def config_id(config: Config) -> str:
 
 
 def identifying_record(config: Config) -> dict[str, Any]:
-    """The fields that name a config: those of the live engine only where it runs, a label only where there is one.
+    """The fields that name a config: those of the live engine and of running vCPUs only there, a label if there is one.
 
     They came later: without them results keep the names that they had before.
     """
     record = config_record(config)
-    if config.engine != "live":
-        record = {name: record[name] for name in record if name not in LIVE_FIELDS}
-    if not config.label:
-        del record["label"]
-    return record
+    unasked = set() if config.engine == "live" else set(LIVE_FIELDS)
+    unasked |= set() if config.concurrent else set(CONCURRENT_FIELDS)
+    unasked |= set() if config.label else {"label"}
+    return {name: record[name] for name in record if name not in unasked}

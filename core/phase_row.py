@@ -61,12 +61,12 @@ def _stalls(outcome: Outcome, accesses: int) -> Row:
     undelayed = accesses - int(outcome.stalls.sum())
     longest = int(outcome.times.longest_stall) / 1000
     row: Row = {
-        name: min(longest, _quantile(outcome.stalls, undelayed, accesses, share)) for name, share in QUANTILES.items()
+        name: min(longest, quantile(outcome.stalls, undelayed, accesses, share)) for name, share in QUANTILES.items()
     }
     return row | {"stall_max_ns": longest}
 
 
-def _quantile(stalls: Integers, undelayed: int, accesses: int, share: float) -> float:
+def quantile(stalls: Integers, undelayed: int, accesses: int, share: float) -> float:
     rank = int(np.ceil(share * accesses)) - undelayed
     if rank <= 0:
         return 0.0

@@ -116,6 +116,40 @@ TIME_COLUMNS: Final = (
     Column("other_seconds", float, "the rest: start of the pass, ioctl work outside the lock, TLB flushes"),
 )
 
+_STALLS: Final = (
+    ("p50", "median"),
+    ("p90", "90th percentile"),
+    ("p99", "99th percentile"),
+    ("p999", "99.9th percentile"),
+)
+
+CONCURRENT_COLUMNS: Final = (
+    Column("yields", int, "times the ioctl thread gave mmu_lock up for others (this and the rest: running vCPUs only)"),
+    Column("retries", int, "faults that found their entry changed by the ioctl thread"),
+    Column("ipis_received", int, "exits that a TLB flush, or a get for the PML buffers, forced on vCPUs"),
+    Column("ioctl_wait_seconds", float, "time the ioctl thread waited for mmu_lock"),
+    Column("lock_longest_hold_ns", float, "longest time that mmu_lock was held without a break, by whomever"),
+    *(
+        Column(f"read_stall_{name}_ns", float, f"stalls of reads: {meaning} over all reads")
+        for name, meaning in _STALLS
+    ),
+    Column("read_stall_max_ns", float, "the longest stall of a read"),
+    *(
+        Column(f"write_stall_{name}_ns", float, f"stalls of writes: {meaning} over all writes")
+        for name, meaning in _STALLS
+    ),
+    Column("write_stall_max_ns", float, "the longest stall of a write"),
+    Column(
+        "stalled_lock_seconds", float, "stalls by faults that took mmu_lock, all vCPUs added up (this and the next 3)"
+    ),
+    Column("stalled_retry_seconds", float, "stalls by faults that found their entry changed"),
+    Column("stalled_flush_seconds", float, "stalls by exits for TLB flushes, the TLB's refill included"),
+    Column("stalled_pml_seconds", float, "stalls by exits for PML buffers, full ones and those that get asks for"),
+    Column("undisturbed_per_ms", float, "accesses a millisecond of all vCPUs together, were there no ioctl"),
+    Column("dip_depth", float, "how far throughput falls at its lowest, as a share of the undisturbed one"),
+    Column("dip_seconds", float, "how long throughput stays below 90% of the undisturbed one"),
+)
+
 PHASE_COLUMNS: Final = (
     *CONFIG_COLUMNS,
     *PROVENANCE_COLUMNS,
@@ -124,6 +158,7 @@ PHASE_COLUMNS: Final = (
     *TIME_COLUMNS[:6],
     *COUNT_COLUMNS,
     *TIME_COLUMNS[6:],
+    *CONCURRENT_COLUMNS,
 )
 
 Row = dict[str, Any]

@@ -36,17 +36,18 @@ class Step:
 
 def steps_of(config: Config) -> list[Step]:
     """The phases of a run, in order."""
+    runs = int(config.concurrent)  # the vCPUs run during the ioctls, too
     populate_all = int(config.populate_writes == "all")
     steps = [
         _step("populate", None, guest=1, write_all=populate_all, all_spaces=int(config.address_spaces > 1)),
-        _step("enable", None, ioctl=ENABLE, logging=1),
+        _step("enable", None, ioctl=ENABLE, guest=runs, logging=1),
     ]
     for iteration in range(1, config.iterations + 1):
         steps.append(_step("dirty", iteration, guest=1, logging=1, pass_number=iteration))
-        steps.append(_step("get", iteration, ioctl=GET, logging=1))
+        steps.append(_step("get", iteration, ioctl=GET, guest=runs, logging=1, pass_number=iteration))
         if config.manual_protect:
-            steps.append(_step("clear", iteration, ioctl=CLEAR, logging=1))
-    steps.append(_step("disable", None, ioctl=DISABLE))
+            steps.append(_step("clear", iteration, ioctl=CLEAR, guest=runs, logging=1, pass_number=iteration))
+    steps.append(_step("disable", None, ioctl=DISABLE, guest=runs, pass_number=config.iterations))
     steps.append(_step("after_disable", None, guest=1, pass_number=config.iterations + 1))
     return steps
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from core.compiled.records import Record, layout, new_record
 from core.config import Config
-from core.sizes import LEVELS, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
+from core.sizes import LEVELS, PAGE_BYTES, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
@@ -51,6 +51,9 @@ MACHINE: Final = layout(
         "track_level",
         "eager",  # enable and clear split huge leaves
         "fault_splits",  # a write to a read-only huge leaf splits it; else it drops the leaf
+        "concurrent",  # the vCPUs run while the ioctls do
+        "breaks_lock",  # the kernel lets the ioctl thread give up a contended lock before it has to
+        "clear_pages",  # pages of guest memory that one clear takes; 0: a whole slot
         "rmap",  # an rmap MMU: ioctls visit rmap heads
         "faults_write_lock",  # faults take mmu_lock for write, as all of an rmap MMU's work does
         "has_fast_fault",  # fast_page_fault exists
@@ -139,6 +142,9 @@ def machine_of(config: Config) -> Record:
         # Eager splitting acts in the ioctls. A write fault that meets a huge leaf all the same splits it only where
         # the kernel splits at fault time: the TDP MMU since 6.2.
         "fault_splits": int(config.split == "fault" or (tdp and config.split == "eager" and config.kernel != "6.1")),
+        "concurrent": int(config.concurrent),
+        "breaks_lock": int(config.preempt == "full"),
+        "clear_pages": config.clear_chunk // PAGE_BYTES,
         "rmap": int(not tdp),
         "faults_write_lock": int(not tdp),
         "has_fast_fault": int(config.mmu in ("tdp", "legacy_tdp")),
@@ -161,7 +167,7 @@ def machine_of(config: Config) -> Record:
 def memory_arrays(machine: Record) -> dict[str, tuple[type[np.generic], int]]:
     """The type and length of each array of `machine`'s memory."""
     blocks = int(machine.blocks)
-    may_repeat = not machine.partitioned or (machine.random_writes and machine.spaces > 1)
+    may_repeat = not machine.partitioned or machine.concurrent or (machine.random_writes and machine.spaces > 1)
     return {
         "block_of": (np.int32, int(machine.chunks)),
         "references": (np.int32, blocks),

@@ -46,6 +46,8 @@ COSTS: Final = layout(
         "get_word",
         "zap",
         "flush",
+        "kick",  # an exit that somebody else forces, and the way back
+        "timeslice",  # after which the ioctl thread has to let others run; 0: it has a CPU to itself
         "live_fault",  # what the live engine need not spin for
         "live_fast",
     ]
@@ -69,9 +71,9 @@ def costs_of(config: Config, profile: Profile) -> Record:
     shadow = "" if direct else "shadow_"
     split = {"tdp": "tdp", "nested": "nested"}.get(config.mmu, "rmap")
     nanoseconds = {
-        "read": profile["guest.read_ns"] * guest,
-        "write": profile["guest.write_ns"] * guest,
-        "huge_access": profile["guest.huge_access_ns"] * guest,
+        "read": profile["guest.read_ns"] * guest + config.think_ns,
+        "write": profile["guest.write_ns"] * guest + config.think_ns,
+        "huge_access": profile["guest.huge_access_ns"] * guest + config.think_ns,
         "pml_entry": profile["guest.pml_entry_ns"] * guest,
         "pml_exit": profile["guest.pml_exit_ns"] * guest,
         "stagger": profile["guest.stagger_log2_ns"] * doublings,
@@ -96,6 +98,8 @@ def costs_of(config: Config, profile: Profile) -> Record:
         "get_word": profile["ioctl.get_word_ns"],
         "zap": profile[f"ioctl.zap_{'tdp' if config.mmu == 'tdp' else 'rmap'}_ns"] * update,
         "flush": profile["ioctl.flush_ns"] + profile["ioctl.flush_vcpu_ns"] * vcpus,
+        "kick": profile["guest.kick_ns"] * guest,
+        "timeslice": profile["machine.timeslice_ns"] if vcpus >= profile["machine.cpus"] else 0,
         "live_fault": profile["live.fault_ns"],
         "live_fast": profile["live.fast_ns"],
     }

@@ -23,7 +23,7 @@ def next_access(machine, memory, counters, phase, state, number, page):
     counters.accesses += 1
     if write:
         counters.writes += 1
-        _count_page_written(memory, machine, counters, phase, state, page)
+        count_page_written(memory, machine, counters, phase, state, page)
     return write
 
 
@@ -34,10 +34,10 @@ def is_first_space(phase, state):
 
 
 @inlined
-def _count_page_written(memory, machine, counters, phase, state, page):
+def count_page_written(memory, machine, counters, phase, state, page):
     """Count a written page once a pass: where nothing else tells, the bitmap `written` remembers it."""
     is_drawn_per_space = phase.all_spaces and machine.random_writes and not phase.write_all
-    if machine.partitioned and not is_drawn_per_space:
+    if machine.partitioned and not is_drawn_per_space and not phase.ioctl:
         counters.pages_written += is_first_space(phase, state)
         return
     number = page - machine.first

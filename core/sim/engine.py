@@ -12,6 +12,9 @@ from core.costs.profile import load_profile
 from core.counters import start_phase
 from core.phase_row import Outcome, phase_row
 from core.rows import Row
+from core.sim.concurrent.loop import run_concurrently
+from core.sim.concurrent.outcome import concurrency_columns, timeline_rows, undisturbed_per_ms
+from core.sim.concurrent.state import new_concurrency, start_concurrency
 from core.sim.fast_forward.marks import new_marks
 from core.sim.fast_forward.units import new_units
 from core.sim.loop import run_phase
@@ -30,6 +33,8 @@ def period_of(config: Config, machine: Record, rules: Record) -> int:
     An ioctl finds what the passes left. Where PML logs, the buffer's fill must repeat, too: it holds one chunk's pages.
     """
     pattern = write_period(config)
+    if rules.guest and rules.ioctl:
+        return 0
     if not rules.guest:
         return math.lcm(PAGES_PER_2M, pattern or 1)
     if rules.write_all:
@@ -54,7 +59,12 @@ def load_kernels() -> None:
 
 
 def simulate(
-    config: Config, costs: Record | None = None, observe: Observer | None = None, *, fast_forward: bool = True
+    config: Config,
+    costs: Record | None = None,
+    observe: Observer | None = None,
+    *,
+    fast_forward: bool = True,
+    event_by_event: bool = False,
 ) -> list[Row]:
     """Simulate `config` and return one row per phase and iteration; `costs` are those of its profile unless given.
 
@@ -67,6 +77,7 @@ def simulate(
     chunks = max(1, write_period(config))  # of the longest period
     marks = new_marks(config.vcpus, chunks)
     units = new_units(chunks, config.address_spaces)
+    concurrency = new_concurrency(config.vcpus)
     rows = []
     for step in steps_of(config):
         start_phase(simulation.counters)
@@ -75,11 +86,22 @@ def simulate(
         simulation.stalls[:] = 0
         memory.written[:] = 0
         step.rules.period = period_of(config, machine, step.rules) if fast_forward else 0
-        duration = run_phase(machine, costs, memory, simulation, marks, units, step.rules)
+        is_concurrent = step.rules.guest and step.rules.ioctl
+        undisturbed = undisturbed_per_ms(config, costs, found_small=simulation.counters.leaves[1] > 0)
+        if is_concurrent or event_by_event:
+            start_concurrency(concurrency, undisturbed)
+            duration = run_concurrently(machine, costs, memory, simulation, concurrency, units, step.rules)
+            if is_concurrent:
+                simulation.vcpus["finish"] = duration
+        else:
+            duration = run_phase(machine, costs, memory, simulation, marks, units, step.rules)
         _check_sums(config, step, int(duration))
         finish = simulation.vcpus["finish"]
         outcome = Outcome(int(duration), finish, simulation.counters, simulation.times, simulation.stalls)
         rows.append(phase_row(config, step.name, step.iteration, outcome))
+        if is_concurrent:
+            rows[-1] |= concurrency_columns(concurrency, simulation, int(duration), undisturbed)
+            rows[-1]["timeline"] = timeline_rows(concurrency, int(duration))
         if observe is not None:
             observe(step.name, step.iteration, memory)
     return rows

@@ -63,7 +63,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             continue
         write = next_access(machine, memory, simulation.counters, phase, state, number, page)
         if entry & PRESENT and (writable or not write):
-            time += _plain_access(costs, simulation, level, write)
+            time += plain_access(costs, simulation, level, write)
             if write and is_logged:
                 spent = _log_to_pml(memory, machine, costs, simulation, state, page, level, entry)
                 record_stall(simulation, spent)
@@ -79,7 +79,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             if is_logged:
                 spent += _log_to_pml(memory, machine, costs, simulation, state, page, level, entry | WRITABLE)
             record_stall(simulation, spent)
-            time += spent + _plain_access(costs, simulation, level, write)
+            time += spent + plain_access(costs, simulation, level, write)
             state.visit += 1
             continue
         state.page = page
@@ -95,8 +95,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
 def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     """Run through a writable huge leaf, where nothing can happen up to its end; return how long that takes."""
     visit = state.visit
-    rest_of_leaf = (1 << 9) - (page & 511) if level == 2 else _pages_to_end_of_gig(machine, page)
-    last = min(machine.share, visit + rest_of_leaf)
+    last = min(machine.share, visit + rest_of_leaf(machine, page, level))
     writes = (
         last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent, machine.write_stride)
     )
@@ -114,7 +113,7 @@ def complete_access(machine, costs, simulation, phase, state, time):
     record_stall(simulation, time - state.stall_start)
     level = machine.track_level if phase.logging else machine.leaf_level
     state.visit += 1
-    return time + _plain_access(costs, simulation, level, state.write)
+    return time + plain_access(costs, simulation, level, state.write)
 
 
 @inlined
@@ -126,7 +125,7 @@ def record_stall(simulation, stall):
 
 
 @inlined
-def _plain_access(costs, simulation, level, write):
+def plain_access(costs, simulation, level, write):
     """An access that finds its page mapped; return how long it takes."""
     plain = costs.huge_access if level > 1 else costs.write if write else costs.read
     simulation.times.guest += plain
@@ -155,6 +154,8 @@ def _log_to_pml(memory, machine, costs, simulation, state, page, level, entry):
 
 
 @inlined
-def _pages_to_end_of_gig(machine, page):
-    """Pages from `page` to the end of its 1G range."""
+def rest_of_leaf(machine, page, level):
+    """Pages from `page` to the end of the 2M or 1G leaf that maps it."""
+    if level == 2:
+        return (1 << 9) - (page & 511)
     return (1 << 18) - ((page + (machine.region_shift << 9)) & ((1 << 18) - 1))

@@ -22,7 +22,7 @@ from core.sim.state.event_queue import NEVER, next_time, put, take
 def run_phase(machine, costs, memory, simulation, marks, units, phase):
     """Run the actors of one phase until all are done; return when that is."""
     if phase.guest:
-        _start_pass(machine, costs, simulation, phase)
+        start_pass(machine, costs, simulation, phase)
     if phase.ioctl:
         start_ioctl(simulation)
         put(simulation.queue, 0, machine.vcpus)
@@ -155,7 +155,7 @@ def _ioctl_event(machine, costs, memory, simulation, units, phase, time, is_gran
 
 
 @kernel
-def _start_pass(machine, costs, simulation, phase):
+def start_pass(machine, costs, simulation, phase):
     """Release the vCPUs, spread evenly over the stagger of the pass."""
     vcpus = simulation.vcpus
     for vcpu in range(machine.vcpus):

@@ -19,6 +19,7 @@ HOLD = 2  # a reader has the lock: handle the fault
 RELEASE = 3  # a reader gives the lock back
 RESUME = 4  # it has, and its access goes through
 FINISHED = 5  # nothing more in this pass
+ARRIVE = 6  # it is at the lock, its atomic done where it reads
 
 VCPU: Final = layout(
     [
@@ -52,6 +53,7 @@ IOCTL: Final = layout(
         "event",
         "asked",
         "finish",
+        "number_flushed",  # clear in chunks: page where the last call ended
     ]
 )
 """The ioctl thread."""
@@ -60,6 +62,10 @@ LOCK: Final = layout(
     [
         "write_free",  # when the last writer is done
         "line_free",  # when the lock's cache line can move to the next CPU
+        "writer",  # somebody holds it for write (this and the rest: core.sim.concurrent)
+        "readers",  # so many hold it for read
+        "held_since",
+        "longest_hold",  # unbroken, by whomever
     ]
 )
 """mmu_lock."""

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from core.compiled.kernel import inlined
+from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Integers, layout
 
 NEVER = 2**62
@@ -49,6 +49,21 @@ def put(ring, time, actor):
         place -= one
     events[place & mask].time = time
     events[place & mask].actor = actor
+
+
+@kernel
+def remove(ring, actor):
+    """Take the actor's event, which must be there, out of the ring."""
+    events, ends = ring.events, ring.ends
+    mask = events.size - 1
+    place = ends[0]
+    while events[place & mask].actor != actor:
+        place += 1
+    ends[1] -= 1
+    while place < ends[1]:
+        events[place & mask].time = events[(place + 1) & mask].time
+        events[place & mask].actor = events[(place + 1) & mask].actor
+        place += 1
 
 
 @inlined

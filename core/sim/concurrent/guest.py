@@ -1,0 +1,263 @@
+"""A vCPU that runs beside the ioctl thread: it passes over its share again and again, up to the thread's next event.
+
+What finds its pages writable and needs no log is not stepped through: such accesses take no longer than their sum.
+"""
+
+from __future__ import annotations
+
+from core.compiled.kernel import inlined, kernel
+from core.mmu.access import count_page_written, is_first_space, next_access
+from core.mmu.block import chunk_of, own
+from core.mmu.change import swap_entry
+from core.mmu.dirty_log import mark_leaf_dirty
+from core.mmu.fault import count_fault, fix_fast, is_fast
+from core.mmu.walk import entry_index, leaf_level
+from core.sim.concurrent.state import PML_BUFFER, READER, WRITER
+from core.sim.concurrent.timeline import add_accesses, add_fault
+from core.sim.guest import DONE, plain_access, record_stall, rest_of_leaf
+from core.sim.state.actors import ACQUIRE, FINISHED, RUN
+from core.spte import DIRTY, PRESENT, WRITABLE
+from core.stalls import bucket_of
+from core.workload import is_written_by_stride, next_draw, order_key, shuffled, stride_writes
+
+MOST_AT_ONCE = 4096
+"""Accesses: keeps their products with times inside 64 bits, however long the guest thinks between two."""
+
+
+@kernel
+def run_along(machine, costs, memory, simulation, concurrency, phase, vcpu, time, horizon):
+    """Run a vCPU's accesses from `time` to beyond `horizon`, or to where one needs the lock; return when it is due."""
+    state, guest = simulation.vcpus[vcpu], concurrency.guests[vcpu]
+    guest.in_guest = 1
+    if guest.kicked:
+        time += _feel_kicks(machine, memory, simulation, concurrency, phase, vcpu)
+    shuffles = machine.random_order and phase.pass_number
+    is_patterned = not shuffles and not machine.random_writes
+    key = order_key(machine.seed, vcpu, phase.pass_number + guest.passes) if shuffles else 0
+    while time <= horizon:
+        if state.visit == machine.share:
+            state.visit = 0
+            guest.passes += 1
+            if phase.ioctl == 0:  # one pass, over one space or over all
+                if state.space == state.last_space:
+                    drain_pml(machine, memory, simulation, concurrency, phase, vcpu)
+                    state.finish = time
+                    state.event = FINISHED
+                    return DONE
+                state.space += 1
+            elif shuffles:
+                key = order_key(machine.seed, vcpu, phase.pass_number + guest.passes)
+        number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
+        page = state.first_page + number
+        level = max(1, leaf_level(memory, machine, state.space, page))
+        entry = memory.sptes[entry_index(memory, machine, state.space, page, level)]
+        writable = entry & WRITABLE != 0
+        is_logged = phase.logging and machine.pml and entry & DIRTY == 0  # by PML, once a write goes through
+        quiet = writable and not is_logged
+        if is_patterned and quiet:
+            time += _run_quietly(machine, costs, memory, simulation, concurrency, phase, vcpu, time, horizon, level)
+            continue
+        write = next_access(machine, memory, simulation.counters, phase, state, number, page)
+        if entry & PRESENT and (writable or not write):
+            spent = plain_access(costs, simulation, level, write)
+            add_accesses(concurrency.timeline, time, time + spent, 1, write)
+            if write and is_logged:
+                logging = _log_to_pml(machine, costs, memory, simulation, concurrency, phase, vcpu, page, level, entry)
+                note_stall(simulation, concurrency, logging, True)
+                spent += logging
+            time += spent
+            state.visit += 1
+            continue
+        count_fault(simulation.counters, entry & PRESENT, write)
+        add_fault(concurrency.timeline, time)
+        drain_pml(machine, memory, simulation, concurrency, phase, vcpu)  # every exit empties the buffer
+        if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
+            fix_fast(memory, machine, simulation.counters, state.space, page, level, entry, phase.logging)
+            simulation.times.exit += costs.fault_fast
+            stall = costs.fault_fast
+            if is_logged:
+                stall += _log_to_pml(
+                    machine, costs, memory, simulation, concurrency, phase, vcpu, page, level, entry | WRITABLE
+                )
+            note_stall(simulation, concurrency, stall, write)
+            time += stall
+            spent = plain_access(costs, simulation, level, write)
+            add_accesses(concurrency.timeline, time, time + spent, 1, write)
+            time += spent
+            state.visit += 1
+            continue
+        state.page = page
+        state.level = level if entry & PRESENT else 0
+        state.write = write
+        state.stall_start = time
+        state.event = ACQUIRE
+        guest.entry = entry
+        guest.in_guest = 0
+        simulation.times.exit += costs.fault_outside
+        return time + costs.fault_outside
+    state.event = RUN
+    return time
+
+
+@kernel
+def complete(machine, costs, simulation, concurrency, phase, vcpu, time):
+    """The faulting access of a vCPU goes through at `time`; return when it is done."""
+    state = simulation.vcpus[vcpu]
+    level = machine.track_level if phase.logging else machine.leaf_level
+    stall = time - state.stall_start
+    note_stall(simulation, concurrency, stall, state.write)
+    if concurrency.guests[vcpu].retried:
+        concurrency.felt.stalled_retry += stall
+    else:
+        concurrency.felt.stalled_lock += stall
+    spent = plain_access(costs, simulation, level, state.write)
+    add_accesses(concurrency.timeline, time, time + spent, 1, state.write)
+    state.visit += 1
+    return time + spent
+
+
+@inlined
+def note_stall(simulation, concurrency, stall, write):
+    """A read or a write took `stall` picoseconds beyond a plain one."""
+    record_stall(simulation, stall)
+    concurrency.stalls[WRITER if write else READER, bucket_of(stall)] += 1
+    felt = concurrency.felt
+    if write:
+        felt.longest_write = max(felt.longest_write, stall)
+    else:
+        felt.longest_read = max(felt.longest_read, stall)
+
+
+@kernel
+def drain_pml(machine, memory, simulation, concurrency, phase, vcpu):
+    """Set the bits of the pages in the vCPU's PML buffer, as every exit does, and empty it."""
+    state = simulation.vcpus[vcpu]
+    for place in range(state.pml_fill):
+        page = concurrency.pml[vcpu, place]
+        block = own(memory, machine, chunk_of(machine, page))
+        mark_leaf_dirty(memory, machine, block, page, machine.track_level)
+    state.pml_fill = 0
+
+
+@kernel
+def kick(machine, costs, simulation, concurrency, times, for_pml):
+    """Make every vCPU that is in the guest exit so often, as a flush of its TLB does, or a get for its PML buffer."""
+    if times == 0:
+        return
+    felt = concurrency.felt
+    for vcpu in range(machine.vcpus):
+        guest = concurrency.guests[vcpu]
+        if guest.in_guest:
+            guest.kicked += times * costs.kick
+            felt.ipis += times
+            if for_pml:
+                felt.stalled_pml += times * costs.kick
+            else:
+                felt.stalled_flush += times * costs.kick
+
+
+@kernel
+def _feel_kicks(machine, memory, simulation, concurrency, phase, vcpu):
+    """The exits that others forced on the vCPU since it last ran: return the time they take."""
+    state, guest = simulation.vcpus[vcpu], concurrency.guests[vcpu]
+    spent = guest.kicked
+    guest.kicked = 0
+    simulation.times.exit += spent
+    note_stall(simulation, concurrency, spent, _will_write(machine, state))
+    drain_pml(machine, memory, simulation, concurrency, phase, vcpu)
+    return spent
+
+
+@inlined
+def _will_write(machine, state):
+    """Whether the vCPU's next access writes; of a random order it is not worth knowing."""
+    if machine.random_writes:
+        return next_draw(state.draw) % 100 < machine.write_percent
+    return is_written_by_stride(state.visit, machine.write_percent, machine.write_stride)
+
+
+@kernel
+def _log_to_pml(machine, costs, memory, simulation, concurrency, phase, vcpu, page, level, entry):
+    """A write to the leaf `entry` sets its D-bit and is logged; return the time beyond a plain write.
+
+    The CPU looks at the buffer's index before it logs: it is the write that finds the buffer full which exits.
+    """
+    state = simulation.vcpus[vcpu]
+    own(memory, machine, chunk_of(machine, page))
+    swap_entry(memory, entry_index(memory, machine, state.space, page, level), entry, entry | DIRTY)
+    spent = costs.pml_entry
+    if state.pml_fill == PML_BUFFER:
+        drain_pml(machine, memory, simulation, concurrency, phase, vcpu)
+        simulation.counters.pml_exits += 1
+        simulation.times.exit += costs.pml_exit
+        concurrency.felt.stalled_pml += costs.pml_exit
+        spent += costs.pml_exit
+    concurrency.pml[vcpu, state.pml_fill] = page
+    state.pml_fill += 1
+    simulation.counters.pml_entries += 1
+    simulation.times.guest += costs.pml_entry
+    return spent
+
+
+@kernel
+def _run_quietly(machine, costs, memory, simulation, concurrency, phase, vcpu, time, horizon, level):
+    """Run through pages that need neither a fault nor the log, to the end of their leaf or table or just beyond
+    `horizon`; return how long that takes."""
+    state = simulation.vcpus[vcpu]
+    visit = state.visit
+    pages = min(_quiet_pages(machine, memory, phase, state, level), machine.share - visit, MOST_AT_ONCE)
+    if time + _quiet_time(machine, costs, phase, visit, pages, level) > horizon:
+        fits, too_many = 0, pages  # accesses that end by the horizon, and that do not
+        while too_many - fits > 1:
+            middle = (fits + too_many) >> 1
+            if time + _quiet_time(machine, costs, phase, visit, middle, level) > horizon:
+                too_many = middle
+            else:
+                fits = middle
+        pages = too_many
+    writes = _writes(machine, phase, visit, pages)
+    spent = _quiet_time(machine, costs, phase, visit, pages, level)
+    counters = simulation.counters
+    counters.accesses += pages
+    counters.writes += writes
+    if phase.ioctl == 0 and machine.partitioned:
+        counters.pages_written += writes * is_first_space(phase, state)
+    elif concurrency.guests[vcpu].passes < 2:  # afterwards every page of its share has been counted
+        for number in range(visit, visit + pages):
+            if phase.write_all or is_written_by_stride(number, machine.write_percent, machine.write_stride):
+                count_page_written(memory, machine, counters, phase, state, state.first_page + number)
+    simulation.times.guest += spent
+    add_accesses(concurrency.timeline, time, time + spent, pages, writes)
+    state.visit = visit + pages
+    return spent
+
+
+@inlined
+def _quiet_time(machine, costs, phase, visit, pages, level):
+    if level > 1:
+        return pages * costs.huge_access
+    writes = _writes(machine, phase, visit, pages)
+    return writes * costs.write + (pages - writes) * costs.read
+
+
+@inlined
+def _writes(machine, phase, visit, pages):
+    """How many of the next so many accesses write."""
+    if phase.write_all:
+        return pages
+    return stride_writes(visit, visit + pages, machine.write_percent, machine.write_stride)
+
+
+@inlined
+def _quiet_pages(machine, memory, phase, state, level):
+    """How many pages from the vCPU's next on, up to the end of their leaf or table, are writable and need no log."""
+    page = state.first_page + state.visit
+    if level > 1:
+        return rest_of_leaf(machine, page, level)
+    needed = PRESENT | WRITABLE | (DIRTY if phase.logging and machine.pml else 0)
+    start = entry_index(memory, machine, state.space, page, 1)
+    most = 512 - ((page - machine.chunk_start) & 511)
+    pages = 0
+    while pages < most and memory.sptes[start + pages] & needed == needed:
+        pages += 1
+    return pages
