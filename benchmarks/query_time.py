@@ -160,18 +160,18 @@ def _command(*words: str) -> None:
 
 def _write_dataset(folder: str) -> None:
     """All configs, FILES files of runs and of phases."""
-    from sweep.dataset.store import PHASES, RUNS, make_folders, open_store, write_table
+    from sweep.dataset.shard import shard_of_tables
+    from sweep.dataset.store import make_folders, open_store, put_shard
 
     store = open_store(folder)
     make_folders(store)
     random = np.random.default_rng(1)
     template = run_config(make_config({"mem_per_vcpu": "2MiB", "backing": "2M"}))
     machines = [dict(zip(VARIED, values, strict=True)) for values in itertools.product(*VARIED.values())]
-    for number, repeats in enumerate(np.array_split(np.arange(REPEATS), FILES)):
+    for repeats in np.array_split(np.arange(REPEATS), FILES):
         configs = [machine | {"repeat": int(repeat)} for repeat in repeats for machine in machines]
-        name = _digest(f"file {number}")
-        write_table(store, PHASES, name, _phases(template, configs, random))
-        write_table(store, RUNS, name, _runs(template[0], configs, random))
+        runs = _runs(template[0], configs, random)
+        put_shard(store, shard_of_tables(runs, [_phases(template, configs, random)]))
 
 
 def _digest(text: str) -> str:
@@ -182,7 +182,7 @@ def _phases(template: list[Row], configs: list[dict[str, object]], random: np.ra
     """The template's phases once for each config, their numbers varied."""
     import pyarrow as pa
 
-    from sweep.dataset.store import PHASES, SCHEMAS
+    from sweep.dataset.schema import PHASES, SCHEMAS
 
     own = dict(_config_columns(template[0], configs, len(template)))
     arrays = []
@@ -204,7 +204,7 @@ def _runs(template: Row, configs: list[dict[str, object]], random: np.random.Gen
     """A run row for each config, as a worker writes it."""
     import pyarrow as pa
 
-    from sweep.dataset.store import RUNS, SCHEMAS
+    from sweep.dataset.schema import RUNS, SCHEMAS
 
     own = dict(_config_columns(template, configs, 1))
     wall = random.uniform(0.002, 2, len(configs))

@@ -12,7 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from core.config import FIELDS
+from core.config import CHOICES, CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, SIZES
+
+SCHEMA_VERSION: Final = "2"
+"""Version of the columns: raised when one is renamed or changes its meaning. Later ones just come along."""
+
+FORMER_NAMES: Final = {
+    "guest_seconds": "time_guest_s",
+    "exit_seconds": "time_exit_s",
+    "lock_wait_seconds": "time_lock_wait_s",
+    "lock_hold_seconds": "time_lock_hold_s",
+    "other_seconds": "time_other_s",
+}
+"""What version 1 called a column."""
+
+UNITS: Final = {"seconds_": "s", "_ns_": "ns", "_bytes_": "bytes", "_percent_": "%"}
+"""Part of a column's name, with `_` behind it, that says its unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +37,61 @@ class Column:
     name: str
     kind: type
     meaning: str
+    choices: tuple[str, ...] = ()  # the texts there are, where they are few
+    kvm: str = ""  # where KVM itself tells the same number: a stat, a tracepoint or an ioctl
+
+    @property
+    def unit(self) -> str:
+        """The unit of a number: in its name, or none."""
+        if self.kind not in (int, float):
+            return ""
+        if self.name in SIZES:
+            return "bytes"
+        return next((unit for ending, unit in UNITS.items() if ending in f"{self.name}_"), "")
+
+
+LATER_FIELDS: Final = {**LIVE_FIELDS, **CONCURRENT_FIELDS, "label": ""}
+"""Fields that came later, with the value that they had before there was a choice: of rows that lack them."""
+
+FIELD_MEANINGS: Final = {
+    "vcpus": "vCPUs, each with its own share of the memory",
+    "mem_per_vcpu": "memory per vCPU",
+    "backing": "the host's pages: bounds the leaves",
+    "write_percent": "accesses that write",
+    "write_pattern": "which pages are written: every Fth, or drawn by the selftest's generator",
+    "access_order": "order of the pages in a pass",
+    "partitioned": "each vCPU its own share of the memory, or all of them all of it",
+    "mmu": "TDP MMU; ept=Y tdp_mmu=N; ept=N; an L2 guest",
+    "split": "huge pages split when enabling or clearing; dropped and refaulted; whole at the first fault",
+    "pml": "D-bits and PML, or write-protection",
+    "initially_all_set": "the first clear does the work instead of enable",
+    "manual_protect": "get only reads, clear re-protects",
+    "granularity": "what dirty logging tracks",
+    "guest_page": "the size with which the guest maps its memory, where that has a meaning",
+    "address_spaces": "guest tasks (shadow) or L2 VMs (nested) that map the same memory",
+    "slots": "memslots",
+    "iterations": "passes with logging on",
+    "populate_writes": "the first pass writes everything, or follows the write pattern",
+    "kernel": "generation of KVM, where they differ",
+    "concurrent": "the vCPUs run while the ioctls do",
+    "preempt": "concurrent: the preemption model of the host's kernel",
+    "clear_chunk": "concurrent: guest memory that one clear ioctl takes; 0: a whole slot",
+    "think_ns": "concurrent: what the guest computes between two accesses",
+    "seed": "seed of random writes and orders",
+    "engine": "the simulator, processes of a machine measured, or KVM itself measured and imported",
+    "touch_memory": "live engine: accesses go to real memory too",
+    "pin_vcpus": "live engine: each vCPU process stays on one CPU",
+    "profile": "the costs, by the name of their profile",
+    "repeat": "tells repeated runs apart",
+    "label": "the user's own word for what was run, empty if none",
+}
 
 
 def _config_columns() -> tuple[Column, ...]:
     columns = [Column("config_id", str, "stable hash of the config, the profile's content and the engine's version")]
     for name, hint in FIELDS.items():
         kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
-        columns.append(Column(name, kind, "field of the configuration" + (", bytes" if name == "mem_per_vcpu" else "")))
+        columns.append(Column(name, kind, FIELD_MEANINGS[name], CHOICES.get(name, ())))
     return tuple(columns)
 
 
@@ -45,10 +108,12 @@ PROVENANCE_COLUMNS: Final = (
 )
 """Where a row comes from: the same in the row of a run and in those of its phases."""
 
+PHASE_NAMES: Final = ("populate", "enable", "dirty", "get", "clear", "disable", "after_disable")
+
 RUN_COLUMNS: Final = (
     *CONFIG_COLUMNS,
     *PROVENANCE_COLUMNS,
-    Column("status", str, "ok or failed"),
+    Column("status", str, "whether there are phases", ("ok", "failed")),
     Column("error_type", str, "class of the error of a failed run"),
     Column("error", str, "message of the error of a failed run"),
     Column("attempts", int, "times the run was started"),
@@ -69,32 +134,44 @@ COUNT_COLUMNS: Final = (
     Column("reads", int, "guest reads"),
     Column("writes", int, "guest writes"),
     Column("pages_written", int, "distinct 4K pages written"),
-    Column("faults", int, "page faults, all kinds"),
+    Column("faults", int, "page faults, all kinds", kvm="vCPU stat pf_taken; tracepoint kvm_page_fault"),
     Column("faults_not_present", int, "faults on an unmapped page"),
     Column("faults_not_present_read", int, "those of them by reads"),
     Column("faults_write_protect", int, "writes to a read-only leaf"),
-    Column("faults_fast", int, "faults fixed lock-free by fast_page_fault"),
-    Column("faults_spurious", int, "faults another vCPU had resolved already"),
-    Column("splits_1g", int, "1G leaves split"),
-    Column("splits_2m", int, "2M leaves split"),
+    Column(
+        "faults_fast",
+        int,
+        "faults fixed lock-free by fast_page_fault",
+        kvm="vCPU stat pf_fast; tracepoint fast_page_fault",
+    ),
+    Column("faults_spurious", int, "faults another vCPU had resolved already", kvm="vCPU stat pf_spurious"),
+    Column("splits_1g", int, "1G leaves split", kvm="tracepoint kvm_mmu_split_huge_page, level 3"),
+    Column("splits_2m", int, "2M leaves split", kvm="tracepoint kvm_mmu_split_huge_page, level 2"),
     Column("zapped_1g", int, "1G leaves dropped"),
     Column("zapped_2m", int, "2M leaves dropped"),
     Column("zapped_4k", int, "4K leaves dropped"),
     Column("write_protected", int, "leaves made read-only"),
     Column("dirty_cleared", int, "D-bits cleared"),
-    Column("tables_allocated", int, "page tables allocated, levels 1 and 2"),
-    Column("tables_freed", int, "page tables freed, levels 1 and 2"),
-    Column("tables_upper", int, "page tables allocated at level 3"),
-    Column("pages_4k", int, "4K leaves at the end of the phase"),
-    Column("pages_2m", int, "2M leaves at the end of the phase"),
-    Column("pages_1g", int, "1G leaves at the end of the phase"),
-    Column("dirty_pages", int, "4K pages that get reported dirty"),
+    Column(
+        "tables_allocated", int, "page tables allocated, levels 1 and 2", kvm="tracepoint kvm_mmu_get_page, created"
+    ),
+    Column("tables_freed", int, "page tables freed, levels 1 and 2", kvm="tracepoint kvm_mmu_prepare_zap_page"),
+    Column("tables_upper", int, "page tables allocated at level 3", kvm="tracepoint kvm_mmu_get_page, created"),
+    Column("pages_4k", int, "4K leaves at the end of the phase", kvm="VM stat pages_4k"),
+    Column("pages_2m", int, "2M leaves at the end of the phase", kvm="VM stat pages_2m"),
+    Column("pages_1g", int, "1G leaves at the end of the phase", kvm="VM stat pages_1g"),
+    Column("dirty_pages", int, "4K pages that get reported dirty", kvm="bits that KVM_GET_DIRTY_LOG returns"),
     Column("dirty_2m_regions", int, "groups of 512 pages with a dirty one, as get reported"),
     Column("pml_entries", int, "entries written to PML buffers"),
-    Column("pml_exits", int, "exits because a PML buffer was full"),
-    Column("tlb_flushes", int, "requests that all vCPUs flush their TLB"),
+    Column("pml_exits", int, "exits because a PML buffer was full", kvm="tracepoint kvm_exit, reason PML_FULL"),
+    Column("tlb_flushes", int, "requests that all vCPUs flush their TLB", kvm="VM stat remote_tlb_flush_requests"),
     Column("lock_acquisitions", int, "times mmu_lock was taken"),
-    Column("lock_contended", int, "times mmu_lock, or for readers its cache line, had to be waited for"),
+    Column(
+        "lock_contended",
+        int,
+        "times mmu_lock, or for readers its cache line, had to be waited for",
+        kvm="tracepoint contention_begin",
+    ),
 )
 
 TIME_COLUMNS: Final = (
@@ -111,7 +188,12 @@ TIME_COLUMNS: Final = (
     Column("stall_max_ns", float, "the same, the longest"),
     Column("guest_seconds", float, "guest instructions and TLB misses, all vCPUs added up (this and the next four)"),
     Column("exit_seconds", float, "exits and the lock-free part of faults, PML included"),
-    Column("lock_wait_seconds", float, "waiting for mmu_lock and taking it"),
+    Column(
+        "lock_wait_seconds",
+        float,
+        "waiting for mmu_lock and taking it",
+        kvm="tracepoints contention_begin to contention_end",
+    ),
     Column("lock_hold_seconds", float, "inside mmu_lock's critical sections"),
     Column("other_seconds", float, "the rest: start of the pass, ioctl work outside the lock, TLB flushes"),
 )
@@ -153,7 +235,7 @@ CONCURRENT_COLUMNS: Final = (
 PHASE_COLUMNS: Final = (
     *CONFIG_COLUMNS,
     *PROVENANCE_COLUMNS,
-    Column("phase", str, "populate, enable, dirty, get, clear, disable or after_disable"),
+    Column("phase", str, "the phase of the run", PHASE_NAMES),
     Column("iteration", int, "1.. for dirty, get and clear, else null"),
     *TIME_COLUMNS[:6],
     *COUNT_COLUMNS,

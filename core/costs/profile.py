@@ -12,7 +12,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +95,7 @@ class Profile:
     values: Mapping[str, float]
     digest: str
     uncertainty: Uncertainty | None = None
+    text: str = field(default="", compare=False, repr=False)  # of its file, if it comes from one
 
     def __getitem__(self, parameter: str) -> float:
         return self.values[parameter]
@@ -116,7 +117,8 @@ def load_profile(name: str) -> Profile:
     """
     path = Path(name) if name.endswith(".toml") else _BUILT_IN / f"{name}.toml"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark first
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark first
+        document = tomllib.loads(text)
     except OSError:
         raise ProfileError(
             f"profile: no profile {name!r}; allowed: {', '.join(built_in_profiles())}, or the path of a .toml file"
@@ -125,7 +127,8 @@ def load_profile(name: str) -> Profile:
         raise ProfileError(f"profile {path}: not TOML: {error}") from None
     fit = document.pop("fit", None)
     uncertainty = None if fit is None else _uncertainty_of(fit, str(path))
-    return profile_of(name, dict(_flattened(document)), str(path), uncertainty)
+    profile = profile_of(name, dict(_flattened(document)), str(path), uncertainty)
+    return dataclasses.replace(profile, text=text)
 
 
 def profile_of(name: str, values: Mapping[str, object], source: str, uncertainty: Uncertainty | None = None) -> Profile:

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sweep.errors import StoreError
-
 if TYPE_CHECKING:
     from cluster.pool import Pool
     from sweep.dataset.store import Store
@@ -72,7 +70,7 @@ def run(
     from sweep.spec.configs import load_spec
 
     again = ["splitsweep", "run", str(spec), *(overrides or [])]
-    again += ["--results", results] if results else []
+    again += ["--results", results] if results is not None else []
     again += ["--address", address] if address else []
     again += ["--share-cpus"] if share_cpus else []
     again += ["--binary", binary] if binary else []
@@ -81,7 +79,7 @@ def run(
         sweep = load_spec(spec, overrides or [])
         if address is not None:
             check_address(address)
-        location = results or f"results/{sweep.name}"
+        location = f"results/{sweep.name}" if results is None else results
         request = _Request(sweep, location, address, fresh, share_cpus, binary)
         with nullcontext() if dry_run else _head_start(request) as pool:
             _run(request, pool, dry_run, go_on)
@@ -100,12 +98,14 @@ class _Request:
 
 
 def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> None:
-    from sweep.dataset.store import finished, open_store
+    from sweep.dataset.listing import finished
+    from sweep.dataset.place import check_place
+    from sweep.dataset.store import open_store
     from sweep.running.place import choice_text, chosen_address
     from sweep.running.plan import make_plan
 
     store = open_store(request.location)
-    _check_place(store, request.fresh)
+    check_place(store, request.fresh)
     done_before = set() if request.fresh else finished(store)
     plan = make_plan(request.sweep.configs, done_before, share_cpus=request.share_cpus)
     if dry_run:
@@ -120,6 +120,10 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
     if outcome.interrupted_by is not None:
         print(f"splitsweep: {go_on}", file=sys.stderr)
         raise typer.Exit(128 + outcome.interrupted_by)
+    if outcome.lost:
+        lost = f"{outcome.lost} configs were run and are not in {request.location}"
+        print(f"splitsweep: {lost}; run the same again", file=sys.stderr)
+        raise typer.Exit(1)
     if outcome.failed:
         query = shlex.join(["splitsweep", "query", request.location, "SELECT * FROM failures"])
         failed = f"{outcome.failed} of {plan.configs_to_run} configs failed"
@@ -154,7 +158,7 @@ def _head_start(request: _Request) -> Iterator[Pool | None]:
 def _executed(request: _Request, plan: Plan, store: Store, address: str, pool: Pool | None) -> Outcome:
     """Run the plan with its progress on stderr, and keep the spec with the results."""
     from core.run import run_config
-    from sweep.dataset.store import clear_dataset, write_spec
+    from sweep.dataset.place import clear_dataset, write_spec
     from sweep.running.execute import execute
     from sweep.running.progress import shown_progress
     from sweep.spec.configs import resolved_text
@@ -183,22 +187,6 @@ def _end_at_once(go_on: str, number: int) -> None:
     print(f"\nsplitsweep: {go_on}", file=sys.stderr, flush=True)
     kill_descendants()
     os._exit(128 + number)
-
-
-def _check_place(store: Store, fresh: bool) -> None:
-    """Raise StoreError where a file that is not a dataset's would be replaced or deleted."""
-    from pyarrow.fs import FileSelector
-
-    from sweep.dataset.store import PHASES, RUNS
-
-    selector = FileSelector(store.path, allow_not_found=True)
-    names = {info.base_name for info in store.filesystem.get_file_info(selector)}
-    if {RUNS, PHASES} <= names:
-        return
-    if "spec.toml" in names:
-        raise StoreError(f"results {store.location}: holds a spec.toml and no dataset; choose another folder")
-    if fresh and names:
-        raise StoreError(f"results {store.location}: holds no dataset that --fresh could delete; choose another folder")
 
 
 def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:

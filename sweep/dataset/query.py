@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from sweep.dataset.views import VIEWS, open_dataset
+from core.rows import FORMER_NAMES
+from sweep.dataset.views import VIEWS, explained, open_dataset
 from sweep.errors import QueryError
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ def write_parquet(result: pyarrow.Table, file: BinaryIO) -> None:
 
 def _explained(error: Exception) -> str:
     """DuckDB's message on one line: what is wrong and what it offers instead, without the excerpt."""
-    message = " ".join(str(error).split("\n\nLINE ")[0].split())
+    message = explained(error)
     missing = MISSING_TABLE.search(message)
     if missing:
         return f"there is no table {missing[1]}; allowed: {', '.join(VIEWS)}"
-    return message
+    renamed = [new for new, former in FORMER_NAMES.items() if f'"{former}"' in message]
+    return f"{FORMER_NAMES[renamed[0]]} is called {renamed[0]} now" if renamed else message
 
 
 def _shortened(sql: str) -> str:

@@ -1,59 +1,46 @@
 """The dataset of a sweep: Parquet shards in a folder or under any filesystem URI that pyarrow knows.
 
     LOCATION/spec.toml                  the resolved spec
+    LOCATION/specs/                     the specs of earlier runs, where they differ
     LOCATION/runs/NAME.parquet          one row per config
     LOCATION/phases/NAME.parquet        their phases, one row per config, phase and iteration
+    LOCATION/damaged/                   files that were not what was written
 
-The files are the protocol between workers, driver and readers; nothing else is kept. The rules:
+The files are the protocol between workers, drivers and readers; nothing else is kept. The rules:
 
-* Both files of a shard carry the name of the batch. The phases are written first: a row in `runs` with status `ok`
-  promises that its phases are there. A shard of which one file is missing does not count, and is run again.
-* A file appears whole or not at all: written under a hidden name (`.NAME.tmp`) and renamed, or put in one piece where
-  the filesystem is an object store. Readers skip hidden names, as pandas, Spark and DuckDB's globs do.
-* A worker never changes a file of another batch. Whatever a kill leaves behind is put right by the driver, when the
-  next run starts: see sweep/dataset/upkeep.py.
+* A file appears whole or not at all: written under a hidden name (`.NAME.HOST.PID.tmp`) and renamed, or put in one
+  piece where the filesystem is an object store. Readers skip hidden names, as pandas, Spark and DuckDB's globs do.
+* No file ever changes: a name stands for its content (sweep/dataset/shard.py).
+* A shard counts once both of its files are there, until a shard that names it as a former one counts.
+* Nobody deletes a file whose rows do not stand in another one that counts (sweep/dataset/upkeep.py), so any number of
+  drivers may write one dataset at once, with no lock between them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.fs as fs
-import pyarrow.parquet as pq
 
-from core.rows import PHASE_COLUMNS, PROVENANCE_COLUMNS, RUN_COLUMNS, Column, Row
+from core.rows import Row
 from sweep.dataset.arrow import spare_pandas
+from sweep.dataset.schema import PHASES, RUNS
+from sweep.dataset.shard import Shard, shard_of_rows
 from sweep.errors import StoreError
 
 spare_pandas()
 
-RUNS: Final = "runs"
-PHASES: Final = "phases"
+OBJECT_STORES: Final = ("s3", "gcs", "abfs")
 
-_TYPES: Final = {
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    str: pa.string(),
-    datetime: pa.timestamp("us", tz="UTC"),
-}
-_OBJECT_STORES: Final = ("s3", "gcs", "abfs")
-_SHARD_FILE: Final = re.compile(r"(?P<name>(?:merged-)?[0-9a-f]{16})\.parquet")
-_TEMPORARY_FILE: Final = re.compile(r"\..+\.tmp")
-
-
-def _schema(columns: Sequence[Column]) -> Any:
-    return pa.schema([pa.field(column.name, _TYPES[column.kind]) for column in columns])
-
-
-SCHEMAS: Final = {RUNS: _schema(RUN_COLUMNS), PHASES: _schema(PHASE_COLUMNS)}
+_TRIES: Final = 3
+"""Times a file is written whose hidden name somebody cleans up, or that an object store took in part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +61,8 @@ class Store:
 
 def open_store(location: str) -> Store:
     """The store at a folder or URI, which need not exist yet. Nothing is written; StoreError if it cannot be one."""
+    if not location.strip():
+        raise StoreError("results: an empty name is no place; allowed: a folder, or a URI such as s3://bucket/folder")
     try:
         if "://" in location:
             filesystem, path = fs.FileSystem.from_uri(location)
@@ -82,7 +71,7 @@ def open_store(location: str) -> Store:
         store = Store(location, filesystem, path.rstrip("/"))
         kind = filesystem.get_file_info(store.path).type
     except (OSError, ValueError) as error:
-        raise StoreError(f"results {location}: cannot be opened: {_reason(error)}") from None
+        raise StoreError(f"results {location}: cannot be opened: {reason(error)}") from None
     if kind == fs.FileType.File:
         raise StoreError(f"results {location}: is a file; allowed: a folder, or a URI such as s3://bucket/folder")
     return store
@@ -96,65 +85,76 @@ def make_folders(store: Store) -> None:
             if store.is_local and not os.access(f"{store.path}/{table}", os.W_OK):
                 raise PermissionError(None, "Permission denied")
     except OSError as error:
-        raise StoreError(f"results {store.location}: cannot be written: {_reason(error)}") from None
+        raise StoreError(f"results {store.location}: cannot be written: {reason(error)}") from None
 
 
-def write_shard(store: Store, name: str, runs: Sequence[Row], phases: Sequence[Row]) -> None:
-    """Write both files of a shard, replacing a former one of this name. Phases get their run's provenance."""
-    provenance = {
-        run["config_id"]: {column.name: run.get(column.name) for column in PROVENANCE_COLUMNS} for run in runs
-    }
-    phases = [row | provenance[row["config_id"]] for row in phases]
-    for table, rows in ((PHASES, phases), (RUNS, runs)):
-        columns = _columns(SCHEMAS[table], rows)
-        write_table(store, table, name, columns, compression="snappy")  # zstd takes twice as long on so few rows
+def write_shard(store: Store, runs: list[Row], phases: list[Row]) -> str:
+    """Write the rows of some configs as a shard; its name."""
+    shard = shard_of_rows(runs, phases)
+    put_shard(store, shard)
+    return shard.name
 
 
-def _columns(schema: Any, rows: Sequence[Row]) -> Any:
-    """A pyarrow Table of the rows; Table.from_pylist does the same, more slowly."""
-    named = zip(schema.names, schema.types, strict=True)
-    arrays = [pa.array([row.get(name) for row in rows], kind) for name, kind in named]
-    return pa.Table.from_arrays(arrays, schema=schema)
+def put_shard(store: Store, shard: Shard) -> None:
+    """Write both files of a shard, the one that holds everything first."""
+    put_file(store, store.file(PHASES, shard.name), shard.phases)
+    put_file(store, store.file(RUNS, shard.name), shard.runs)
 
 
-def in_schema(table: str, rows: Any) -> Any:
-    """The rows of any version with today's columns: those that came later are null."""
-    schema = SCHEMAS[table]
-    nothing = pa.nulls(rows.num_rows)
-    arrays = [
-        (rows[name] if name in rows.column_names else nothing).cast(kind)
-        for name, kind in zip(schema.names, schema.types, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def write_table(store: Store, table: str, name: str, rows: Any, compression: str = "zstd") -> None:
-    """Write a pyarrow Table as one file of the dataset, whole or not at all."""
+def put_file(store: Store, path: str, content: Any) -> None:
+    """Write a file of the dataset, whole or not at all."""
     try:
-        _write_whole(store, table, name, rows, compression)
+        _write_whole(store, path, content)
     except OSError as error:
-        where = f"results {store.location}: {table}/{name}.parquet"
-        raise StoreError(f"{where}: cannot be written: {_reason(error)}") from None
+        where = f"results {store.location}: {path.removeprefix(store.path + '/')}"
+        raise StoreError(f"{where}: cannot be written: {reason(error)}") from None
 
 
-def _write_whole(store: Store, table: str, name: str, rows: Any, compression: str) -> None:
-    sink = pa.BufferOutputStream()  # in memory first: a stream to an object store that breaks off leaves half a file
-    pq.write_table(rows, sink, compression=compression)
-    content = sink.getvalue()
-    final = store.file(table, name)
-    if str(store.filesystem.type_name) in _OBJECT_STORES:
-        _put(store, final, content)
+def _write_whole(store: Store, path: str, content: Any) -> None:
+    for left in reversed(range(_TRIES)):
+        try:
+            if str(store.filesystem.type_name) in OBJECT_STORES:
+                _put_object(store, path, content)
+            else:
+                _put_and_rename(store, path, content)
+            return
+        except FileNotFoundError:
+            if not left:
+                raise
+
+
+def _put_and_rename(store: Store, path: str, content: Any) -> None:
+    folder, name = path.rsplit("/", 1)
+    hidden = f"{folder}/.{name.removesuffix('.parquet')}.{socket.gethostname()}.{os.getpid()}.tmp"
+    if not store.is_local:
+        _put(store, hidden, content)
+        store.filesystem.move(hidden, path)
         return
-    hidden = f"{store.path}/{table}/.{name}.{os.getpid()}.tmp"
-    if store.is_local:
+    try:
         with open(hidden, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # a name must not outlive its content in a power failure
-        os.replace(hidden, final)
-    else:
-        _put(store, hidden, content)
-        store.filesystem.move(hidden, final)
+        os.replace(hidden, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(hidden)
+        raise
+
+
+def _put_object(store: Store, path: str, content: Any) -> None:
+    """An object appears when its stream is closed, with whatever came so far: nothing may interrupt that.
+
+    A signal's exception reaches the main thread only; what an error of the store leaves behind is taken away.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(_put, store, path, content).result()
+        except OSError:
+            with contextlib.suppress(OSError):
+                if store.filesystem.get_file_info(path).size != len(content):
+                    store.filesystem.delete_file(path)
+            raise
 
 
 def _put(store: Store, path: str, content: Any) -> None:
@@ -162,89 +162,23 @@ def _put(store: Store, path: str, content: Any) -> None:
         stream.write(content)
 
 
-def shard_names(store: Store) -> list[str]:
-    """Names of the shards that count: both files are there, and no merged shard holds their rows already."""
-    complete = file_names(store, RUNS) & file_names(store, PHASES)
-    return sorted(complete - merged_into(store, complete).keys())
+def read_file(store: Store, path: str) -> Any:
+    """The bytes of a file, as a pyarrow Buffer; of a local one they stay readable when somebody deletes it."""
+    if store.is_local:
+        with pa.memory_map(path) as file:
+            return file.read_buffer()
+    with store.filesystem.open_input_file(path) as file:
+        return file.read_buffer()
 
 
-def finished(store: Store) -> set[str]:
-    """The config_ids that need not be run again: those with status ok."""
-    rows = scan_runs(store, shard_names(store), ["config_id", "status"])
-    statuses = zip(rows["config_id"].to_pylist(), rows["status"].to_pylist(), strict=True)
-    return {config_id for config_id, status in statuses if status == "ok"}
-
-
-def scan_runs(store: Store, names: Iterable[str], columns: Sequence[str]) -> Any:
-    """These columns of the runs in the shards `names`, as a pyarrow Table; `__filename` may be among the columns."""
-    files = [store.file(RUNS, name) for name in names]
-    if not files:
-        return pa.table({column: pa.array([], pa.string()) for column in columns})
-    import pyarrow.dataset as ds  # only where shards are read
-
+def listed(store: Store, folder: str) -> dict[str, int]:
+    """The files in one of the dataset's folders by name, with their sizes; hidden ones too."""
+    selector = fs.FileSelector(f"{store.path}/{folder}", allow_not_found=True)
     try:
-        found = ds.dataset(files, schema=SCHEMAS[RUNS], format="parquet", filesystem=store.filesystem)
-        return found.to_table(columns=list(columns))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(f"results {store.location}: a shard cannot be read: {_reason(error)}") from None
-
-
-def file_names(store: Store, table: str) -> set[str]:
-    """Names of the shards that have a file in this table's folder."""
-    matches = (_SHARD_FILE.fullmatch(Path(path).name) for path in _files(store, table))
-    return {match["name"] for match in matches if match}
-
-
-def merged_into(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """For each shard whose rows a merged shard among `names` holds too: the name of that one."""
-    former: dict[str, str] = {}
-    for name in names:
-        if name.startswith("merged-"):
-            metadata = pq.read_schema(store.file(RUNS, name), filesystem=store.filesystem).metadata or {}
-            former |= dict.fromkeys(metadata.get(MERGED_KEY, b"").decode().split(), name)
-    return former
-
-
-MERGED_KEY: Final = b"splitsweep.merged"
-"""Parquet metadata of a merged shard: the names of the shards whose rows it holds."""
-
-
-def temporary_files(store: Store) -> list[str]:
-    """What a killed worker left behind."""
-    files = [*_files(store, RUNS), *_files(store, PHASES)]
-    return [path for path in files if _TEMPORARY_FILE.fullmatch(Path(path).name)]
-
-
-def _files(store: Store, table: str) -> list[str]:
-    selector = fs.FileSelector(f"{store.path}/{table}", allow_not_found=True)
-    return [info.path for info in store.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
-
-
-def write_spec(store: Store, text: str) -> None:
-    """Keep the resolved spec beside the results."""
-    try:
-        store.filesystem.create_dir(store.path, recursive=True)
-        _put(store, f"{store.path}/spec.toml", text.encode())
+        found = store.filesystem.get_file_info(selector)
     except OSError as error:
-        raise StoreError(f"results {store.location}: cannot be written: {_reason(error)}") from None
-
-
-def read_spec(store: Store) -> str | None:
-    """The resolved spec, or None where there is none."""
-    try:
-        with store.filesystem.open_input_stream(f"{store.path}/spec.toml") as stream:
-            return bytes(stream.read()).decode()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"results {store.location}: spec.toml cannot be read: {_reason(error)}") from None
-
-
-def clear_dataset(store: Store) -> None:
-    """Delete the dataset: its spec and shards, and no file that is not of our making."""
-    delete(store, [store.file(RUNS, name) for name in file_names(store, RUNS)])
-    delete(store, [store.file(PHASES, name) for name in file_names(store, PHASES)])
-    delete(store, [*temporary_files(store), f"{store.path}/spec.toml"])
+        raise StoreError(f"results {store.location}: cannot be read: {reason(error)}") from None
+    return {info.base_name: info.size for info in found if info.type == fs.FileType.File}
 
 
 def delete(store: Store, paths: Iterable[str]) -> None:
@@ -259,10 +193,10 @@ def _delete_file(store: Store, path: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise StoreError(f"results {store.location}: cannot delete {path}: {_reason(error)}") from None
+        raise StoreError(f"results {store.location}: cannot delete {path}: {reason(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of what the system says, without pyarrow's account of its own layers."""
     text = getattr(error, "strerror", None) or str(error)
     return str(text).splitlines()[0] if str(text) else type(error).__name__

@@ -30,8 +30,9 @@ from cluster.session import Session, check_address, open_session
 from core.compiled.cache import is_warm
 from core.rows import Row
 from core.run import run_config
+from sweep.dataset.listing import finished
 from sweep.dataset.store import Store, write_shard
-from sweep.dataset.upkeep import begin, finish, only_writer
+from sweep.dataset.upkeep import finish, only_writer, repair
 from sweep.errors import StoreError, SweepError
 from sweep.running.loading import load_engine
 from sweep.running.plan import Batch, Plan, split_batch
@@ -52,6 +53,7 @@ class Outcome:
     done: int
     failed: int
     interrupted_by: int | None = None  # the signal
+    lost: int = 0  # came back as done, and are not in the dataset
 
 
 def execute(
@@ -72,7 +74,7 @@ def execute(
     try:
         check_address(address)
         with noticed_signals() as interrupts, only_writer(store):
-            begin(store, {task.config_id for batch in plan.batches for task in batch.tasks})
+            repair(store)
             tally = Tally(plan, report)
             if plan.batches:
                 tally.start(_beginning(address))
@@ -81,7 +83,9 @@ def execute(
                     if interrupts.number is None:
                         _run(plan, store, session, tally, engine)
             finish(store)
-            return Outcome(tally.done, tally.failed, interrupts.number)
+            wanted = {task.config_id for batch in plan.batches for task in batch.tasks}
+            done = len(wanted & finished(store)) if wanted else 0
+            return Outcome(done, tally.failed, interrupts.number, lost=max(0, tally.done - done))
     except ClusterError as error:
         raise SweepError(str(error)) from error
 
@@ -140,7 +144,7 @@ def _run_round(
         match event:
             case Done(batch=batch, result=summary):
                 if summary.host != here:
-                    _check_arrived(store, batch, summary.host)
+                    _check_arrived(store, summary)
                 tally.end_batch(batch, summary.done, summary.failed)
             case Failed(error_type=error_type, error=error) if error_type in _FATAL:
                 raise SweepError(error)
@@ -160,14 +164,14 @@ def _write_failure(store: Store, failure: Failed[Batch], attempts: int, revision
     outcome: Row = {"status": "failed", "error_type": failure.error_type, "error": error, "attempts": attempts}
     outcome |= {"started_at": datetime.now(UTC), "git_revision": revision}
     runs = [new_row(task) | outcome for task in failure.batch.tasks]
-    write_shard(store, failure.batch.name, runs, [])
+    write_shard(store, runs, [])
 
 
-def _check_arrived(store: Store, batch: Batch, host: str) -> None:
+def _check_arrived(store: Store, summary: Summary) -> None:
     """A worker elsewhere that writes to its own disk loses everything, silently: look for its shard from here."""
-    if store.is_local and not Path(store.file("runs", batch.name)).exists():
+    if store.is_local and not Path(store.file("runs", summary.shard)).exists():
         raise StoreError(
-            f"results {store.location}: host {host} wrote to its own disk; "
+            f"results {store.location}: host {summary.host} wrote to its own disk; "
             "allowed with several hosts: a folder that all of them share, or a URI such as s3://bucket/folder"
         )
 

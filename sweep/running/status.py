@@ -7,6 +7,7 @@ answer is the same during a run, after a kill, and on another machine. Kept ligh
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from core.config import FIELDS, config_text, make_config
 from core.identity import config_id
 from sweep.dataset.origin import Origin, origins, origins_note
-from sweep.dataset.views import has_results, local_store, open_views
+from sweep.dataset.place import SPEC, is_place_of_runs, read_spec
+from sweep.dataset.views import existing_store, has_results, open_views
 from sweep.errors import QueryError, SpecError
 from sweep.spec.configs import Spec, load_spec
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-SPEC_FILE: Final = "spec.toml"
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"  # fractions of a second tell nobody anything here
 
@@ -75,13 +75,13 @@ class Status:
 
 def dataset_status(location: str) -> Status:
     """The status of the dataset at `location`; QueryError if there is neither a spec nor a result."""
-    with local_store(location) as store:
-        file = Path(store.path) / SPEC_FILE
-        if not file.is_file() and not has_results(store):
-            raise QueryError(f"{location}: no {SPEC_FILE} and no results there; `splitsweep run` makes them")
-        spec, spec_error = _resolved_spec(file)
-        with open_views(store) as dataset:
-            return _status(location, dataset, spec, spec_error)
+    store = existing_store(location)
+    if not has_results(store) and not is_place_of_runs(store):
+        raise QueryError(f"{location}: no dataset there; `splitsweep run` makes one")
+    text = read_spec(store)
+    spec, spec_error = _resolved_spec(f"{location}/{SPEC}", text)
+    with open_views(store) as dataset:
+        return _status(location, dataset, spec, spec_error)
 
 
 def status_text(status: Status) -> Iterator[str]:
@@ -105,7 +105,7 @@ def status_text(status: Status) -> Iterator[str]:
         yield f"failed    {group.count:,} x {group.error_type}, like: {group.error} (attempts: {group.attempts})"
         yield f"          see it: splitsweep explain {group.config}"
     if status.total is not None and status.done < status.total:
-        yield f"to go on  splitsweep run {Path(status.location) / SPEC_FILE} --results {status.location}"
+        yield f"to go on  splitsweep run {status.location}/{SPEC} --results {status.location}"
 
 
 def _progress_text(status: Status) -> str:
@@ -117,14 +117,17 @@ def _progress_text(status: Status) -> str:
     return f"{status.done:,} of {status.total:,} done ({status.done / status.total:.0%}){failed}{missing}"
 
 
-def _resolved_spec(file: Path) -> tuple[Spec | None, str | None]:
+def _resolved_spec(name: str, text: str | None) -> tuple[Spec | None, str | None]:
     """The spec of the dataset, or why it cannot be read: a dataset can do without."""
-    if not file.is_file():
+    if text is None:
         return None, None
-    try:
-        return load_spec(file), None
-    except SpecError as error:
-        return None, str(error)
+    with tempfile.TemporaryDirectory() as folder:  # the dataset may be on an object store
+        file = Path(folder) / SPEC
+        file.write_text(text)
+        try:
+            return load_spec(file), None
+        except SpecError as error:
+            return None, str(error).replace(str(file), name)
 
 
 def _status(location: str, dataset: DuckDBPyConnection, spec: Spec | None, spec_error: str | None) -> Status:

@@ -32,6 +32,7 @@ class Summary:
     done: int
     failed: int
     host: str
+    shard: str
 
 
 def run_batch(
@@ -51,9 +52,9 @@ def run_batch(
         run, its_phases = run_task(task, engine)
         runs.append(run | {"attempts": attempts, "git_revision": git_revision})
         phases += its_phases
-    write_shard(store, batch.name, runs, phases)
+    shard = write_shard(store, runs, phases)
     failed = sum(run["status"] == "failed" for run in runs)
-    return Summary(len(runs) - failed, failed, socket.gethostname())
+    return Summary(len(runs) - failed, failed, socket.gethostname(), shard)
 
 
 def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:

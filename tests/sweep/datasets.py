@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -14,7 +15,7 @@ import sweep.dataset.store
 from core.config import Config, config_record
 from core.costs.profile import load_profile
 from core.identity import ENGINE_VERSION, config_id
-from core.rows import Row
+from core.rows import FORMER_NAMES, Row
 from sweep.dataset.store import make_folders, open_store
 
 Numbers = Callable[[Config, str, int | None], dict[str, object]]
@@ -44,7 +45,7 @@ def write_shard(
     make_folders(store)
     runs = [run_row(config, failed, started_at) | _own(config, provenance) for config in listed]
     phases = [row | _own(config, provenance) for config in listed for row in phase_rows(config, numbers)]
-    sweep.dataset.store.write_shard(store, f"{batch:016x}", runs, [] if failed else phases)
+    sweep.dataset.store.write_shard(store, runs, [] if failed else phases)
 
 
 def run_row(config: Config, failed: bool, started_at: str) -> Row:
@@ -78,11 +79,17 @@ def _own(config: Config, provenance: Row) -> Row:
     return provenance | {"config_id": digest}
 
 
-def forget_columns(folder: Path, names: Collection[str], table: str = "*") -> None:
-    """Leave the dataset as a version of splitsweep wrote it that lacked these columns, and had times as texts."""
+def as_of_former_version(folder: Path, missing: Collection[str], table: str = "*") -> None:
+    """Leave the dataset as a version wrote it that lacked these columns, had times as texts, and named files anyhow."""
     for file in folder.glob(f"{table}/*.parquet"):
         rows = pyarrow.parquet.read_table(file)
-        position = rows.column_names.index("started_at")
-        texts = pyarrow.array([time and time.isoformat() for time in rows["started_at"].to_pylist()], pyarrow.string())
-        rows = rows.set_column(position, "started_at", texts)
-        pyarrow.parquet.write_table(rows.drop_columns([name for name in rows.column_names if name in names]), file)
+        names = [name for name in rows.column_names if name not in missing]
+        kept = pyarrow.table({FORMER_NAMES.get(name, name): _as_text(rows[name]) for name in names})
+        digest = hashlib.sha256(file.stem.encode()).hexdigest()[:16]
+        file.unlink()
+        pyarrow.parquet.write_table(kept, file.with_name(f"{digest if '-' in file.stem else file.stem}.parquet"))
+
+
+def _as_text(column: Any) -> Any:
+    is_text = pyarrow.types.is_timestamp(column.type) or pyarrow.types.is_dictionary(column.type)
+    return column.cast(pyarrow.string()) if is_text else column

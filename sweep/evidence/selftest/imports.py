@@ -84,7 +84,7 @@ def import_runs(store: Store, runs: Sequence[ConfiguredRun]) -> tuple[list[Impor
         if new:
             run_rows = [_run_row(name, outcome) for name, outcome in new.items()]
             phase_rows = [row for name, outcome in new.items() for row in _phase_rows(name, outcome)]
-            write_shard(store, hashlib.sha256(",".join(new).encode()).hexdigest()[:16], run_rows, phase_rows)
+            write_shard(store, run_rows, phase_rows)
         return outcomes, list(_warnings(held, {_kind(outcome.run) for outcome in new.values()}))
 
 

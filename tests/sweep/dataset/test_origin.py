@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from core.config import Config, make_config
+from core.identity import ENGINE_VERSION
 from sweep.cli import exit_code
 from sweep.dataset.origin import origins, origins_note
 from sweep.dataset.query import select
 from sweep.dataset.views import open_dataset
-from tests.sweep.datasets import forget_columns, write_shard
+from tests.sweep.datasets import as_of_former_version, write_shard
 
 NAME = Config().profile
 
@@ -94,7 +95,7 @@ def test_measurements_of_real_kvm_have_no_profile_and_differ_by_kernel(tmp_path:
 
 def test_rows_from_before_digests_were_kept_are_told_apart_from_later_ones(tmp_path: Path) -> None:
     write_shard(tmp_path, [Config()])
-    forget_columns(tmp_path, ["profile_digest", "source", "label"])
+    as_of_former_version(tmp_path, ["profile_digest", "source", "label"])
     assert names(tmp_path) == [NAME]
     write_shard(tmp_path, [Config()], batch=1, profile_digest="b" * 16)
     assert names(tmp_path) == [f"{NAME} bbbbbbbb", f"{NAME} without digest"]
@@ -103,10 +104,10 @@ def test_rows_from_before_digests_were_kept_are_told_apart_from_later_ones(tmp_p
 def test_phases_from_before_they_said_where_they_come_from_take_it_from_their_run(tmp_path: Path) -> None:
     write_shard(tmp_path, [make_config({"engine": "live"})])
     for table, names_ in (("runs", ["source"]), ("phases", ["source", "engine_version", "host", "kernel_release"])):
-        forget_columns(tmp_path, names_, table)
+        as_of_former_version(tmp_path, names_, table)
     with open_dataset(str(tmp_path)) as dataset:
         rows = select(dataset, "SELECT DISTINCT engine_version, host, kernel_release FROM phases").to_pylist()
-    assert rows == [{"engine_version": "2", "host": "node-a", "kernel_release": "6.12.0"}]
+    assert rows == [{"engine_version": ENGINE_VERSION, "host": "node-a", "kernel_release": "6.12.0"}]
 
 
 def test_commands_say_that_a_dataset_holds_several_origins(edited: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -17,19 +18,11 @@ import sweep.dataset.store as store_module
 from core.config import LIVE_FIELDS, Config
 from core.identity import config_id
 from core.rows import PHASE_COLUMNS, PROVENANCE_COLUMNS, RUN_COLUMNS, Row
-from sweep.dataset.store import (
-    Store,
-    clear_dataset,
-    finished,
-    open_store,
-    read_spec,
-    shard_names,
-    write_shard,
-    write_spec,
-)
-from sweep.dataset.upkeep import MERGE_FROM, begin, finish, only_writer, repair
+from sweep.dataset.listing import finished, list_shards
+from sweep.dataset.store import Store, open_store, write_shard
+from sweep.dataset.upkeep import MERGE_FROM, compact, finish, only_writer, repair
 from sweep.errors import StoreError
-from tests.sweep.datasets import forget_columns
+from tests.sweep.datasets import as_of_former_version
 from tests.sweep.engines import phase_rows, shards, some_configs
 
 
@@ -45,10 +38,10 @@ def run_row(config: Config, status: str = "ok", started_at: str = "2026-01-01T00
     return {"config_id": config_id(config), "seed": config.seed, "status": status, "started_at": when}
 
 
-def write(store: Store, name: str, *configs: Config, status: str = "ok", started_at: str = "2026-01-01") -> None:
-    """A shard of configs that all went well, or all failed."""
+def write(store: Store, *configs: Config, status: str = "ok", started_at: str = "2026-01-01") -> str:
+    """A shard of configs that all went well, or all failed; its name."""
     phases = [row for config in configs for row in phase_rows(config)] if status == "ok" else []
-    write_shard(store, name * 16, [run_row(config, status, started_at) for config in configs], phases)
+    return write_shard(store, [run_row(config, status, started_at) for config in configs], phases)
 
 
 def seeds(store: Store, table: str = "runs") -> list[int]:
@@ -60,7 +53,7 @@ A, B, C = some_configs(1, 2, 3)
 
 
 def test_both_tables_have_all_their_columns_in_order(store: Store) -> None:
-    write(store, "a", A)
+    write(store, A)
     assert list(pandas.read_parquet(f"{store.path}/runs").columns) == [column.name for column in RUN_COLUMNS]
     assert list(pandas.read_parquet(f"{store.path}/phases").columns) == [column.name for column in PHASE_COLUMNS]
 
@@ -68,18 +61,20 @@ def test_both_tables_have_all_their_columns_in_order(store: Store) -> None:
 def test_shards_are_written_and_read_without_importing_pandas_which_is_there_all_the_same(store: Store) -> None:
     program = (
         "import sys\n"
-        "from sweep.dataset.store import finished, open_store, scan_runs, shard_names, write_shard\n"
+        "from sweep.dataset.listing import finished\n"
+        "from sweep.dataset.store import open_store, write_shard\n"
         "store = open_store(sys.argv[1])\n"
-        "write_shard(store, 'a' * 16, [{'config_id': 'x', 'status': 'ok'}], [{'config_id': 'x'}])\n"
+        "write_shard(store, [{'config_id': 'x', 'status': 'ok'}], [{'config_id': 'x'}])\n"
         "print(finished(store), 'pandas' in sys.modules)\n"
-        "print(len(scan_runs(store, shard_names(store), ['status']).to_pandas()), 'pandas' in sys.modules)\n"
+        "import pyarrow.parquet\n"
+        "print(len(pyarrow.parquet.read_table(store.path + '/runs').to_pandas()), 'pandas' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, store.path], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["{'x'} False", "1 True"]
 
 
 def test_column_types_do_not_depend_on_the_values(store: Store) -> None:
-    write(store, "a", A)
+    write(store, A)
     described = duckdb.execute(f"DESCRIBE SELECT * FROM '{store.path}/runs/*.parquet'").fetchall()
     types = {name: kind for name, kind, *_ in described}
     expected = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
@@ -90,17 +85,17 @@ def test_column_types_do_not_depend_on_the_values(store: Store) -> None:
 def test_phases_say_where_they_come_from_as_their_run_does(store: Store) -> None:
     provenance = {"engine_version": "2", "profile_digest": "d" * 16, "host": "node-a", "kernel_release": "6.12.0"}
     provenance |= {"source": "run", "started_at": datetime(2026, 1, 1, tzinfo=UTC), "git_revision": None}
-    write_shard(store, "a" * 16, [run_row(A) | provenance, run_row(B)], phase_rows(A) + phase_rows(B))
+    name = write_shard(store, [run_row(A) | provenance, run_row(B)], phase_rows(A) + phase_rows(B))
     assert list(provenance) == [column.name for column in PROVENANCE_COLUMNS]
     for table in ("runs", "phases"):
-        rows = pq.read_table(store.file(table, "a" * 16)).to_pylist()
+        rows = pq.read_table(store.file(table, name)).to_pylist()
         assert [row for row in rows if row["seed"] == A.seed and not row.items() >= provenance.items()] == []
         assert {row["host"] for row in rows if row["seed"] == B.seed} == {None}
 
 
 def test_finished_configs_are_those_with_status_ok(store: Store) -> None:
-    write(store, "a", A, B)
-    write(store, "b", C, status="failed")
+    write(store, A, B)
+    write(store, C, status="failed")
     assert finished(store) == {config_id(A), config_id(B)}
 
 
@@ -109,16 +104,10 @@ def test_nothing_is_finished_where_nothing_is(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_shard_written_again_replaces_the_former_one(store: Store) -> None:
-    write(store, "a", A)
-    write(store, "a", A)
-    assert seeds(store) == [1]
-
-
 def test_uris_are_places_too(tmp_path: Path) -> None:
     store = open_store(f"file://{tmp_path}/dataset")
     with only_writer(store):
-        write(store, "a", A)
+        write(store, A)
     assert finished(open_store(str(tmp_path / "dataset"))) == {config_id(A)}
 
 
@@ -147,45 +136,77 @@ def test_two_runs_cannot_write_one_dataset(store: Store) -> None:
         pass
 
 
-def test_a_temporary_file_is_not_read_and_goes_at_the_next_run(store: Store) -> None:
-    write(store, "a", A)
-    (Path(store.path) / "runs" / f".{'b' * 16}.17.tmp").write_bytes(b"PAR1 half")
+def dead_process() -> int:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+def temporary_file(store: Store, host: str, pid: int) -> Path:
+    file = Path(store.path) / "runs" / f".{'b' * 16}.{host}.{pid}.tmp"
+    file.write_bytes(b"PAR1 half")
+    return file
+
+
+def test_a_temporary_file_is_not_read_and_goes_once_its_writer_is_dead(store: Store) -> None:
+    write(store, A)
+    left = temporary_file(store, socket.gethostname(), dead_process())
     assert seeds(store) == [1]
     assert finished(store) == {config_id(A)}
     repair(store)
-    assert shards(store, "runs") == [f"{'a' * 16}.parquet"]
+    assert not left.exists()
 
 
-@pytest.mark.parametrize("missing", ["runs", "phases"])
-def test_a_shard_without_one_of_its_files_is_not_finished_and_goes_at_the_next_run(store: Store, missing: str) -> None:
-    write(store, "a", A)
-    write(store, "b", B)
-    Path(store.file(missing, "b" * 16)).unlink()
+def test_a_temporary_file_that_somebody_may_be_writing_stays(store: Store) -> None:
+    ours = temporary_file(store, socket.gethostname(), os.getpid())
+    elsewhere = temporary_file(store, "node-b", dead_process())
+    repair(store)
+    assert ours.exists()
+    assert elsewhere.exists()
+    os.utime(elsewhere, (0, 0))
+    repair(store)
+    assert not elsewhere.exists()
+
+
+def test_phases_whose_writer_died_get_their_runs_from_their_own_copy(store: Store) -> None:
+    name = write(store, A, B)
+    file = Path(store.file("runs", name))
+    content = file.read_bytes()
+    file.unlink()
+    assert finished(store) == {config_id(A), config_id(B)}
+    repair(store)
+    assert file.read_bytes() == content
+
+
+def test_runs_without_phases_are_what_an_interrupted_deletion_left(store: Store) -> None:
+    write(store, A)
+    Path(store.file("phases", write(store, B))).unlink()
     assert finished(store) == {config_id(A)}
     repair(store)
     assert seeds(store) == [1]
-    assert set(seeds(store, "phases")) == {1}
 
 
-def test_a_failed_row_goes_before_its_config_is_run_again(store: Store) -> None:
-    write(store, "a", A, status="failed")
-    write_shard(store, "b" * 16, [run_row(B, "failed"), run_row(C)], phase_rows(C))
-    begin(store, {config_id(A), config_id(B)})
-    assert seeds(store) == [3]
-    assert set(seeds(store, "phases")) == {3}
+def test_a_failed_row_goes_once_its_config_was_run_again(store: Store) -> None:
+    write(store, A, status="failed")
+    write_shard(store, [run_row(B, "failed"), run_row(C)], phase_rows(C))
+    write(store, A, B, started_at="2026-01-02")
+    finish(store)
+    assert seeds(store) == [1, 2, 3]
+    assert set(pandas.read_parquet(f"{store.path}/runs")["status"]) == {"ok"}
+    assert seeds(store, "phases") == [1, 1, 2, 2, 3, 3]
 
 
 def test_a_failed_row_stays_while_its_config_is_not_run_again(store: Store) -> None:
-    write(store, "a", A, status="failed")
-    begin(store, set())
+    write(store, A, status="failed")
+    finish(store)
     assert seeds(store) == [1]
 
 
 @pytest.mark.parametrize("first", ["ok", "failed"])
 def test_of_a_config_in_two_shards_one_is_kept_ok_before_failed(store: Store, first: str) -> None:
     second = "failed" if first == "ok" else "ok"
-    write(store, "a", A, B, status=first, started_at="2026-01-01")
-    write(store, "b", B, C, status=second, started_at="2026-01-02")
+    write(store, A, B, status=first, started_at="2026-01-01")
+    write(store, B, C, status=second, started_at="2026-01-02")
     finish(store)
     assert seeds(store) == [1, 2, 3]
     runs = pandas.read_parquet(f"{store.path}/runs").set_index("seed")
@@ -195,8 +216,8 @@ def test_of_a_config_in_two_shards_one_is_kept_ok_before_failed(store: Store, fi
 
 def many_shards(store: Store) -> list[int]:
     configs = some_configs(*range(1, MERGE_FROM + 2))
-    for number, config in enumerate(configs):
-        write_shard(store, f"{number:016x}", [run_row(config)], phase_rows(config))
+    for config in configs:
+        write(store, config)
     return [config.seed for config in configs]
 
 
@@ -211,18 +232,30 @@ def test_many_shards_become_one(store: Store) -> None:
 
 def test_shards_from_before_the_live_engine_and_labels_merge_with_newer_ones(store: Store) -> None:
     (old,) = some_configs(1000)
-    write(store, "f", old)
-    forget_columns(Path(store.path), [*LIVE_FIELDS, "label", "profile_digest", "source"])
+    write(store, old)
+    as_of_former_version(Path(store.path), [*LIVE_FIELDS, "label", "profile_digest", "source"])
     everything = many_shards(store)
     finish(store)
     assert [len(shards(store, table)) for table in ("runs", "phases")] == [1, 1]
     assert seeds(store) == [*everything, 1000]
+    assert set(pandas.read_parquet(f"{store.path}/phases")["guest_seconds"].dropna()) == {0.125}
 
 
 def test_few_shards_stay_as_they_are(store: Store) -> None:
-    write(store, "a", A)
+    name = write(store, A)
     finish(store)
-    assert shard_names(store) == ["a" * 16]
+    assert list_shards(store).counting == (name,)
+
+
+def test_compacting_leaves_one_file_even_of_few(store: Store) -> None:
+    for config in (A, B):
+        write(store, config)
+    compact(store)
+    (name,) = list_shards(store).counting
+    compact(store)
+    assert list_shards(store).counting == (name,)
+    assert seeds(store) == [1, 2]
+    assert seeds(store, "phases") == [1, 1, 2, 2]
 
 
 class Killed(BaseException):
@@ -244,7 +277,7 @@ def test_a_merge_killed_at_any_point_loses_and_doubles_nothing(
         finish(store)
     monkeypatch.undo()
     assert len(finished(store)) == len(everything)
-    begin(store, set())
+    finish(store)
     assert seeds(store) == everything
     assert seeds(store, "phases") == sorted(2 * everything)
 
@@ -261,29 +294,3 @@ def _die_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, calls:
         return original(*args)
 
     monkeypatch.setattr(owner, name, limited)
-
-
-def test_clearing_deletes_the_dataset_and_nothing_else(store: Store) -> None:
-    write(store, "a", A)
-    write_spec(store, "name = 'x'")
-    own = [Path(store.path) / "notes.txt", Path(store.path) / "runs" / "mine.parquet"]
-    for file in own:
-        file.touch()
-    clear_dataset(store)
-    assert finished(store) == set()
-    assert read_spec(store) is None
-    assert all(file.exists() for file in own)
-    assert shards(store, "runs") == ["mine.parquet"]
-    assert shards(store, "phases") == []
-
-
-def test_the_spec_is_kept_as_it_was_written(store: Store) -> None:
-    write_spec(store, "name = 'ä'\n")
-    assert read_spec(store) == "name = 'ä'\n"
-
-
-def test_a_shard_that_is_not_parquet_is_named(store: Store) -> None:
-    write(store, "a", A)
-    shutil.copy(__file__, store.file("runs", "a" * 16))
-    with pytest.raises(StoreError, match=r"^results .*: a shard cannot be read: [^\n]*$"):
-        finished(store)

@@ -15,7 +15,8 @@ from ray import cloudpickle
 
 from core.config import Config
 from core.identity import config_id
-from sweep.dataset.store import Store, finished, open_store
+from sweep.dataset.listing import finished
+from sweep.dataset.store import Store, open_store
 from sweep.errors import StoreError, SweepError
 from sweep.running.execute import Outcome, execute
 from sweep.running.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan

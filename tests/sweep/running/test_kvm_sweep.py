@@ -12,8 +12,9 @@ from core.kvm.engine import measure
 from core.kvm.host import Host
 from core.rows import PHASE_COLUMNS
 from sweep.cli import exit_code
+from sweep.dataset.listing import finished
 from sweep.dataset.query import query
-from sweep.dataset.store import finished, open_store
+from sweep.dataset.store import open_store
 from sweep.running.execute import execute
 from sweep.running.plan import make_plan
 from tests.core.kvm.conftest import binary, host  # noqa: F401

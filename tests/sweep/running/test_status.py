@@ -10,6 +10,7 @@ import pytest
 
 from core.config import Config, make_config, parse_field
 from core.identity import ENGINE_VERSION
+from sweep.dataset.store import make_folders, open_store
 from sweep.errors import QueryError
 from sweep.running.status import Status, dataset_status, status_text
 from tests.sweep.datasets import write_shard
@@ -32,6 +33,7 @@ def shadow(vcpus: int) -> Config:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "spec.toml").write_text(SPEC)
+    make_folders(open_store(str(tmp_path)))
     return tmp_path
 
 
@@ -103,7 +105,7 @@ def test_a_dataset_without_a_spec_has_a_status_too(folder: Path) -> None:
 
 
 def test_a_folder_that_is_no_dataset_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"no spec\.toml and no results there"):
+    with pytest.raises(QueryError, match=r"no dataset there; `splitsweep run` makes one"):
         status(tmp_path)
 
 
