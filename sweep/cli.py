@@ -22,6 +22,7 @@ from sweep.commands.explain import explain
 from sweep.commands.import_ import import_
 from sweep.commands.plot import plot
 from sweep.commands.query import query
+from sweep.commands.report import report
 from sweep.commands.run import run
 from sweep.commands.status import status
 from sweep.commands.table import table
@@ -32,7 +33,7 @@ USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, CacheError, Cluster
 """Errors that the user can put right: their message is enough."""
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-for command in (run, status, query, table, plot, explain, validate, calibrate, compare):
+for command in (run, status, query, table, plot, report, explain, validate, calibrate, compare):
     app.command()(command)
 app.command("import")(import_)  # a word of Python
 

@@ -9,6 +9,7 @@ mean and counts what is missing.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,9 @@ PANELS_ACROSS: Final = 3
 LARGE: Final = (460, 280)
 SMALL: Final = (290, 210)
 """Width and height of a panel that stands alone, and of one among others."""
+
+SMALL_PRINT_WIDTH: Final = 100
+"""Characters of the small print that are as wide as a panel that stands alone with its legend."""
 
 PNG_SCALE: Final = 2
 """Pixels per point, for screens of today."""
@@ -71,7 +75,7 @@ def tables_chart(
     _check_drawable(tables)
     lines = _panel_lines(tables, facet)
     frame = _frame(tables, log_x, log_y)
-    subtitle = list(_small_print(tables, frame))
+    subtitle = [part for line in _small_print(tables, frame) for part in textwrap.wrap(line, SMALL_PRINT_WIDTH)]
     title = altair.TitleParams(metric_title(tables[0].metric), subtitle=subtitle, anchor="start", offset=14)
     panels = [altair.hconcat(*(panel(table, frame) for table in line), spacing=28) for line in lines]
     chart: altair.VConcatChart = (

@@ -6,12 +6,13 @@ version. The notes tell besides where a prediction is an extrapolation and where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from core.config import field_text
 from core.costs.profile import load_profile
 from core.errors import ProfileError
+from sweep.showing.points import Facts
 from sweep.showing.tables import Cell, Table, value_order
 
 CAPTION_FACTS: Final = (
@@ -38,8 +39,20 @@ DIGEST_SHOWN: Final = 8
 
 
 def captions(tables: Iterable[Table]) -> list[str]:
-    """A line for each engine of the tables' numbers, which says all that CAPTION_FACTS hold; none without facts."""
-    facts = [cell.facts for table in tables for cell in table.cells.values() if cell.facts]
+    """The captions of all numbers in the tables; none without facts."""
+    return facts_captions([cell.facts for table in tables for cell in table.cells.values() if cell.facts])
+
+
+def extrapolation_notes(facts: Sequence[Facts]) -> Iterator[str]:
+    """How many of the numbers are of more vCPUs than the profile's host has CPUs."""
+    beyond = [cpus for fact in facts if (cpus := cpus_beyond(fact)) is not None]
+    if beyond:
+        hosts = "/".join(str(cpus) for cpus in sorted(set(beyond)))
+        yield f"extrapolated: {len(beyond):,} of {len(facts):,} values, beyond the {hosts} CPUs of the profile's host"
+
+
+def facts_captions(facts: Sequence[Facts]) -> list[str]:
+    """A line for each engine that the numbers come from, which says all that CAPTION_FACTS hold."""
     return [
         _caption(engine, [fact for fact in facts if fact["engine"] == engine])
         for engine in sorted({fact["engine"] for fact in facts}, key=value_order("engine"))
@@ -49,10 +62,7 @@ def captions(tables: Iterable[Table]) -> list[str]:
 def trust_notes(tables: Sequence[Table]) -> Iterator[str]:
     """What keeps the numbers of the tables from being taken at their word."""
     cells = [cell for table in tables for cell in table.cells.values() if cell.value is not None]
-    beyond = [cpus for cell in cells if cell.facts and (cpus := cpus_beyond(cell.facts)) is not None]
-    if beyond:
-        hosts = "/".join(str(cpus) for cpus in sorted(set(beyond)))
-        yield f"extrapolated: {len(beyond)} of {len(cells)} values, beyond the {hosts} CPUs of the profile's host"
+    yield from extrapolation_notes([cell.facts for cell in cells if cell.facts])
     torn = [cell for cell in cells if _disagreement(cell) > DISAGREEMENT]
     if torn:
         rows, columns = tables[0].rows, tables[0].columns
@@ -64,7 +74,7 @@ def trust_notes(tables: Sequence[Table]) -> Iterator[str]:
         )
 
 
-def cpus_beyond(facts: Mapping[str, Any]) -> int | None:
+def cpus_beyond(facts: Facts) -> int | None:
     """The CPUs of the profile's host where a simulated config has more vCPUs than that: its times are extrapolated."""
     if facts["engine"] != "sim":
         return None
@@ -75,7 +85,7 @@ def cpus_beyond(facts: Mapping[str, Any]) -> int | None:
     return cpus if facts["vcpus"] > cpus else None
 
 
-def _caption(engine: str, facts: Sequence[Mapping[str, Any]]) -> str:
+def _caption(engine: str, facts: Sequence[Facts]) -> str:
     def said(name: str) -> str:
         return _listed(name, {fact[name] for fact in facts if fact[name] is not None}) or "unknown"
 

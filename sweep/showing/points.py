@@ -45,6 +45,9 @@ _DECIDING: Final = {
 }
 
 
+FACT_COLUMNS: Final = (*(name for name in FIELDS if name != "repeat"), *_DECIDING, "revision")
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A number of one phase: `column` of the phases table, in `phase` and (for dirty, get, clear) `iteration`."""
@@ -54,14 +57,15 @@ class Metric:
     iteration: int | None
 
 
+Facts = Mapping[str, Any]
+"""The fields of a config, its mem_total and where its numbers come from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One config without its `repeat`, and the median of the metric over the repeats; None where there is none.
+    """One config without its `repeat`, and the median of the metric over the repeats; None where there is none."""
 
-    `facts` are the fields of the config, its mem_total and where the number comes from.
-    """
-
-    facts: Mapping[str, Any]
+    facts: Facts
     value: float | None
     failed: bool
     high: float | None = None
@@ -94,23 +98,39 @@ def wanted_points(
     points = _points(connection, metric)
     if needed and all(point.value is None and not point.failed for point in points):
         raise QueryError(f"--metric: {_metric_text(metric)} is nowhere in this dataset; {_phases_there(connection)}")
+    return list(itertools.compress(points, wanted([point.facts for point in points], where)))
+
+
+def wanted(found: Sequence[Facts], where: str | None) -> list[bool]:
+    """For each whether `where` is true of it."""
     if where is None:
-        return points
-    columns = {name: [point.facts[name] for point in points] for name in where_fields(where, SELECTABLE)}
-    return list(itertools.compress(points, rows_matching(where, columns, SELECTABLE)))
+        return [True] * len(found)
+    columns = {name: [facts[name] for facts in found] for name in where_fields(where, SELECTABLE)}
+    return rows_matching(where, columns, SELECTABLE)
+
+
+def facts_sql(table: str) -> str:
+    """SQL for the columns FACT_COLUMNS of a row of `table`, aggregated over what are repeats of each other."""
+    fields = [f"{table}.{name}" for name in FACT_COLUMNS if name in FIELDS]
+    deciding = [f"{value} AS {name}" for name, value in _DECIDING.items()]
+    revision = "string_agg(DISTINCT git_revision[:10], '/' ORDER BY git_revision[:10]) AS revision"
+    return ", ".join([*fields, *deciding, revision])
+
+
+def facts_of(row: Sequence[Any]) -> dict[str, Any]:
+    """The facts in a row that begins with FACT_COLUMNS."""
+    facts = dict(zip(FACT_COLUMNS, row, strict=False))
+    return facts | {MEM_TOTAL: facts["vcpus"] * facts["mem_per_vcpu"]}
 
 
 def _points(connection: DuckDBPyConnection, metric: Metric) -> list[Point]:
     """Every config of the dataset with its number: the runs decide what there is, so that failures show as gaps."""
-    fields = [name for name in FIELDS if name != "repeat"]
     iteration = "IS NULL" if metric.iteration is None else f"= {metric.iteration}"
     high = "seconds_hi" if metric.column == "seconds" else "NULL::DOUBLE"
     result = select(
         connection,
         f"""
-        SELECT {", ".join(f"runs.{name}" for name in fields)},
-            {", ".join(f"{value} AS {name}" for name, value in _DECIDING.items())},
-            string_agg(DISTINCT git_revision[:10], '/' ORDER BY git_revision[:10]) AS revision,
+        SELECT {facts_sql("runs")},
             median(found.value), bool_or(status = 'failed'), median(found.high),
             min(found.value), max(found.value), count(found.value)
         FROM runs LEFT JOIN (
@@ -120,15 +140,12 @@ def _points(connection: DuckDBPyConnection, metric: Metric) -> list[Point]:
         GROUP BY ALL
         """,
     )
-    names = [*fields, *_DECIDING, "revision"]
-    return [_point(names, row) for row in zip(*(column.to_pylist() for column in result.columns), strict=True)]
+    return [_point(row) for row in zip(*(column.to_pylist() for column in result.columns), strict=True)]
 
 
-def _point(names: Sequence[str], row: Sequence[Any]) -> Point:
-    facts = dict(zip(names, row, strict=False))
-    facts[MEM_TOTAL] = facts["vcpus"] * facts["mem_per_vcpu"]
-    value, failed, high, lowest, highest, repeats = row[len(names) :]
-    return Point(facts, value, bool(failed), high, lowest, highest, repeats)
+def _point(row: Sequence[Any]) -> Point:
+    value, failed, high, lowest, highest, repeats = row[len(FACT_COLUMNS) :]
+    return Point(facts_of(row), value, bool(failed), high, lowest, highest, repeats)
 
 
 def _phases_there(connection: DuckDBPyConnection) -> str:

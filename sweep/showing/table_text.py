@@ -73,28 +73,28 @@ def number_text(value: float | None, column: str) -> str:
 
 
 def _lkml_lines(table: Table) -> Iterator[str]:
-    heading = _heading_text(table)
+    heading = heading_text(table)
     if heading:
         yield from (heading, "")
-    labels = [_column_label(table, value) for value in table.column_values]
-    parts = [[_cell_parts(table, row, column) for row in table.row_values] for column in table.column_values]
+    labels = [column_label(table, value) for value in table.column_values]
+    parts = [[cell_parts(table, row, column) for row in table.row_values] for column in table.column_values]
     columns = [_joined(table, cells) for cells in parts]
     width = [max(COLUMN_WIDTH, len(label), *map(len, cells)) for label, cells in zip(labels, columns, strict=True)]
-    rows = [_row_label(table, value) for value in table.row_values]
-    first = max(ROW_WIDTH, len(_row_title(table)), *map(len, rows))
+    rows = [row_label(table, value) for value in table.row_values]
+    first = max(ROW_WIDTH, len(row_title(table)), *map(len, rows))
     inner = max(sum(width) + 3 * (len(width) - 1), len(metric_title(table.metric)) + 2)
     width[-1] += inner - sum(width) - 3 * (len(width) - 1)
     yield f"{'':{first}} | {_quoted_title(table):{inner}} |"
     yield f"{'':{first}} | {'-' * inner} |"
     if table.with_published:
         yield _lkml_line("", labels, first, width)
-        yield _lkml_line(_row_title(table), [cells.pop(0) for cells in columns], first, width)
+        yield _lkml_line(row_title(table), [cells.pop(0) for cells in columns], first, width)
     else:
-        yield _lkml_line(_row_title(table), labels, first, width)
+        yield _lkml_line(row_title(table), labels, first, width)
     yield _lkml_line("-" * first, ["-" * w for w in width], first, width)
     for position, row in enumerate(rows):
         yield _lkml_line(row, [cells[position] for cells in columns], first, width)
-    yield from _notes(table)
+    yield from table_notes(table)
 
 
 def _lkml_line(row: str, cells: Sequence[str], first: int, width: Sequence[int]) -> str:
@@ -106,7 +106,7 @@ def _quoted_title(table: Table) -> str:
     return f'"{metric_title(table.metric)}"'
 
 
-def _part_names(table: Table) -> tuple[str, ...]:
+def part_names(table: Table) -> tuple[str, ...]:
     """What the parts of a cell are."""
     interval = ("90%",) if table.with_interval else ()
     return ("predicted", *interval, table.beside, "error") if table.with_published else ("", *interval)
@@ -114,25 +114,25 @@ def _part_names(table: Table) -> tuple[str, ...]:
 
 def _joined(table: Table, cells: Sequence[Sequence[str]]) -> list[str]:
     """The cells of one column with their parts aligned; beside published values a first line names the parts."""
-    if len(_part_names(table)) == 1:
+    if len(part_names(table)) == 1:
         return [cell[0] for cell in cells]
-    lines = [_part_names(table), *cells] if table.with_published else cells
+    lines = [part_names(table), *cells] if table.with_published else cells
     widths = [max(map(len, part)) for part in zip(*lines, strict=True)]
     return ["  ".join(f"{part:>{w}}" for part, w in zip(line, widths, strict=True)) for line in lines]
 
 
 def _markdown_lines(table: Table) -> Iterator[str]:
-    heading = _heading_text(table)
+    heading = heading_text(table)
     yield f"### {metric_title(table.metric)}" + (f": {heading}" if heading else "")
     yield ""
-    labels = [_column_label(table, value) for value in table.column_values]
-    names = _part_names(table)
-    yield markdown_line([_row_title(table), *(f"{label} {name}".strip() for label in labels for name in names)])
+    labels = [column_label(table, value) for value in table.column_values]
+    names = part_names(table)
+    yield markdown_line([row_title(table), *(f"{label} {name}".strip() for label in labels for name in names)])
     yield markdown_line(["---:"] * (1 + len(labels) * len(names)))
     for row in table.row_values:
-        parts = [part for column in table.column_values for part in _cell_parts(table, row, column)]
-        yield markdown_line([_row_label(table, row), *parts])
-    notes = list(_notes(table))
+        parts = [part for column in table.column_values for part in cell_parts(table, row, column)]
+        yield markdown_line([row_label(table, row), *parts])
+    notes = list(table_notes(table))
     if notes:
         yield ""
         yield "  \n".join(notes)
@@ -170,7 +170,7 @@ def _csv_line(cells: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def _cell_parts(table: Table, row: object, column: object) -> tuple[str, ...]:
+def cell_parts(table: Table, row: object, column: object) -> tuple[str, ...]:
     cell = table.cells.get((row, column), Cell(None))
     parts = [number_text(cell.value, table.metric.column)]
     if table.with_interval:
@@ -181,27 +181,27 @@ def _cell_parts(table: Table, row: object, column: object) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _heading_text(table: Table) -> str:
+def heading_text(table: Table) -> str:
     words = " ".join(f"{name}={field_text(name, value)}" for name, value in table.heading.items())
     return f"{words} (published in: {table.source})" if table.source else words
 
 
-def _row_title(table: Table) -> str:
+def row_title(table: Table) -> str:
     return "vCPU Count" if table.rows == "vcpus" else table.rows
 
 
-def _row_label(table: Table, value: object) -> str:
+def row_label(table: Table, value: object) -> str:
     return field_text(table.rows, value)
 
 
-def _column_label(table: Table, value: object) -> str:
+def column_label(table: Table, value: object) -> str:
     """`eager_page_split=N` and `=Y`, the thread's words, where the columns are no more than those two."""
     if table.columns == "split" and set(table.column_values) <= {"lazy", "eager"}:
         return f"eager_page_split={'Y' if value == 'eager' else 'N'}"
     return f"{table.columns}={field_text(table.columns, value)}"
 
 
-def _notes(table: Table) -> Iterator[str]:
+def table_notes(table: Table) -> Iterator[str]:
     """What a reader must know about a table: gaps, what varies in it, how good it is, whose numbers they are."""
     total = len(table.row_values) * len(table.column_values)
     failed = sum(cell.failed and cell.value is None for cell in table.cells.values())

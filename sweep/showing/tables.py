@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.config import CHOICES, FIELDS, LIVE_FIELDS, MEM_TOTAL
 from sweep.errors import QueryError
 from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
-from sweep.showing.points import ORIGIN_FIELDS, Metric, Point, wanted_points
+from sweep.showing.points import ORIGIN_FIELDS, Facts, Metric, Point, wanted_points
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -198,7 +198,7 @@ def _separate_tables(
     source: str = "",
 ) -> list[Table]:
     """One table for each combination of the fields that set the points apart; `heading` is said in any case."""
-    names = _separating_fields(points, rows, columns)
+    names = separating_fields([point.facts for point in points], (rows, columns))
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
         groups.setdefault(tuple(point.facts[name] for name in names), []).append(point)
@@ -214,7 +214,7 @@ def _separate_tables(
                 (point.facts[rows], point.facts[columns]): _cell(point, published.get(machine_key(point.facts)))
                 for point in groups[values]
             },
-            varying=_varying_fields(groups[values], rows, columns),
+            varying=_varying_fields([point.facts for point in groups[values]], (rows, columns)),
             with_published=with_published,
             source=source,
         )
@@ -227,41 +227,43 @@ def _cell(point: Point, published: float | None) -> Cell:
     return Cell(point.value, published, point.failed, point.high, *spread, point.facts)
 
 
-def _separating_fields(points: Sequence[Point], rows: str, columns: str) -> list[str]:
-    """The fields besides rows and columns whose values differ, without the following ones that the others determine."""
-    laid_out = (rows, columns)
+def separating_fields(facts: Sequence[Facts], laid_out: Sequence[str]) -> list[str]:
+    """What tells these numbers apart besides the fields laid out, without the following ones that the others determine.
+
+    Numbers that have the values of all of these and of the fields laid out in common are those of one config.
+    """
     free = [name for name in TABLE_FIELDS if name not in (*laid_out, *FOLLOWING_FIELDS, "label")]
-    names = [_size_field(points, laid_out) if name == "mem_per_vcpu" else name for name in free]
-    names = [name for name in names if name not in laid_out and _combinations(points, [name]) > 1]
+    names = [_size_field(facts, laid_out) if name == "mem_per_vcpu" else name for name in free]
+    names = [name for name in names if name not in laid_out and _combinations(facts, [name]) > 1]
     for name in FOLLOWING_FIELDS:
-        if name not in laid_out and not _determined(points, name, [*laid_out, *names]):
+        if name not in laid_out and not _determined(facts, name, [*laid_out, *names]):
             names.append(name)
     for name in ("label", *ORIGIN_FIELDS):
         telling = [known for known in (*laid_out, *names) if known in TELLING_FIELDS]
-        if name not in laid_out and not _determined(points, name, telling):
+        if name not in laid_out and not _determined(facts, name, telling):
             names.append(name)
     return names
 
 
-def _size_field(points: Sequence[Point], laid_out: Sequence[str]) -> str:
+def _size_field(facts: Sequence[Facts], laid_out: Sequence[str]) -> str:
     """mem_total instead of mem_per_vcpu where the memory was chosen for all vCPUs together."""
-    fewer_totals = _combinations(points, [MEM_TOTAL]) < _combinations(points, ["mem_per_vcpu"])
+    fewer_totals = _combinations(facts, [MEM_TOTAL]) < _combinations(facts, ["mem_per_vcpu"])
     return MEM_TOTAL if MEM_TOTAL in laid_out or fewer_totals else "mem_per_vcpu"
 
 
-def _varying_fields(points: Sequence[Point], rows: str, columns: str) -> tuple[str, ...]:
+def _varying_fields(facts: Sequence[Facts], laid_out: Sequence[str]) -> tuple[str, ...]:
     """The following fields that, without being asked for, are not the same in all cells of one table."""
-    names = [name for name in FOLLOWING_FIELDS if name not in (rows, columns)]
-    return tuple(name for name in names if _combinations(points, [name]) > 1)
+    names = [name for name in FOLLOWING_FIELDS if name not in laid_out]
+    return tuple(name for name in names if _combinations(facts, [name]) > 1)
 
 
-def _determined(points: Sequence[Point], name: str, known: Sequence[str]) -> bool:
+def _determined(facts: Sequence[Facts], name: str, known: Sequence[str]) -> bool:
     """Whether the known fields leave `name` one value each."""
-    return _combinations(points, [*known, name]) == _combinations(points, known)
+    return _combinations(facts, [*known, name]) == _combinations(facts, known)
 
 
-def _combinations(points: Sequence[Point], names: Sequence[str]) -> int:
-    return len({tuple(point.facts[name] for name in names) for point in points})
+def _combinations(facts: Sequence[Facts], names: Sequence[str]) -> int:
+    return len({tuple(fact[name] for name in names) for fact in facts})
 
 
 def _published_seconds(metric: Metric) -> dict[tuple[object, ...], float]:

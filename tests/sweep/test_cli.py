@@ -13,7 +13,19 @@ import pytest
 from sweep.cli import exit_code
 
 REPOSITORY = Path(__file__).parents[2]
-COMMANDS = ("run", "status", "query", "table", "plot", "explain", "validate", "calibrate", "import", "compare")
+COMMANDS = (
+    "run",
+    "status",
+    "query",
+    "table",
+    "plot",
+    "report",
+    "explain",
+    "validate",
+    "calibrate",
+    "import",
+    "compare",
+)
 SMALL = 'name = "small"\n[fixed]\nmem_per_vcpu = "2MiB"\n[[grid]]\nsplit = ["lazy", "eager"]\nvcpus = [1, 2]\n'
 
 

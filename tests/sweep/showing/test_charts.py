@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sweep.dataset.views import open_dataset
 from sweep.published.timings import machine_key, published_measurements
 from sweep.showing.chart_axes import Axis, WordAxis, looks, x_axis, y_axis
 from sweep.showing.chart_panels import Mark, table_marks
-from sweep.showing.charts import chart_metric, chart_tables, tables_chart
+from sweep.showing.charts import SMALL_PRINT_WIDTH, chart_metric, chart_tables, tables_chart
 from sweep.showing.tables import Table
 from tests.sweep.datasets import write_shard
 
@@ -120,14 +121,14 @@ def test_published_values_stand_beside_their_prediction_with_the_error(tmp_path:
     assert drawn["title"]["subtitle"] == [
         "filled: predicted, hollow: published",
         "errors of the prediction: 1 published value, median 10.0%, worst 10.0%",
-        CAPTION,
+        *textwrap.wrap(CAPTION, SMALL_PRINT_WIDTH),
     ]
     assert len(drawn["vconcat"][0]["hconcat"][0]["vconcat"]) == 2  # the numbers, and the strip of errors
 
 
 def test_published_says_so_where_nothing_was_published(tmp_path: Path) -> None:
     write_shard(tmp_path, [config(vcpus=3)])
-    assert spec(tmp_path, published=True)["title"]["subtitle"] == ["nothing published for these configs", CAPTION]
+    assert spec(tmp_path, published=True)["title"]["subtitle"][0] == "nothing published for these configs"
 
 
 def test_configs_that_differ_otherwise_get_a_panel_each_with_the_heading_of_the_table(tmp_path: Path) -> None:

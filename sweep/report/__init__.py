@@ -1,0 +1,1 @@
+"""A dataset as one page that works offline: tables, charts that answer clicks, and whose numbers they are."""
