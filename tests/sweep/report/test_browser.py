@@ -204,7 +204,7 @@ def test_the_keyboard_is_enough(page: Chrome) -> None:
 def test_a_screen_reader_finds_names_for_everything(page: Chrome) -> None:
     nameless = """
         const ours = document.querySelectorAll("#controls, #controls select, #controls input, nav, section");
-        const named = (one) => one.labels?.length || one.hasAttribute("aria-label") || one.hasAttribute("aria-labelledby");
+        const named = (one) => one.labels?.length || one.ariaLabel || one.hasAttribute("aria-labelledby");
         return [...ours].filter((one) => !named(one)).length
     """
     assert page.execute_script(nameless) == 0
