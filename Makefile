@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RESULTS ?= results/cover-letter
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-kvm lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/splitsweep run examples/cover_letter.toml --results $(RESULTS)
@@ -12,6 +12,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+# Minutes, with QEMU and Debian's archive: the kernel's own test, in an emulated machine.
+test-kvm: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m kvm tests/kvm
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -24,11 +24,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+from core.kvm.counting import PhaseCounts, counted_run
 from core.kvm.errors import SelftestError
 from core.kvm.host import Host
 
+SKIPPED: Final = 4  # what a test of the kernel exits with when it cannot run here
 NOTEBOOK: Final = "splitsweep-kvm.json"
-POLL_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,25 @@ class Request:
     parameters: dict[str, bool] = field(default_factory=dict)
     huge_pages: str | None = None  # their size
     huge_pages_needed: int = 0
+    pages_per_slot: int = 0  # of guest memory, to count the dirty ones
+    is_shadow: bool = False  # the guest's page faults are traced by their virtual address
     root: str = "/"  # of the host's settings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the test printed, and what KVM counted in each phase of a run beside it."""
+
+    output: str
+    counts: list[PhaseCounts]
 
 
 class AbandonedError(Exception):
     """Whoever asked is gone."""
 
 
-def attend(request: Request) -> str:
-    """Run the test on a host set up for it, in an attendant; returns what it printed, or raises SelftestError."""
+def attend(request: Request) -> Answer:
+    """Run the test on a host set up for it, in an attendant; SelftestError if that cannot be done."""
     package_root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     attendant = subprocess.Popen(
@@ -68,10 +80,12 @@ def attend(request: Request) -> str:
         attendant.stdin.close()
         attendant.wait()
         attendant.stdout.close()
-    answer = json.loads(text) if text else {"error": f"the attendant of the test ended with {attendant.returncode}"}
+    if not text:
+        raise SelftestError(f"the attendant of the test ended with {attendant.returncode}")
+    answer = json.loads(text)
     if "error" in answer:
         raise SelftestError(answer["error"])
-    return str(answer["output"])
+    return Answer(answer["output"], [PhaseCounts(**phase) for phase in answer["counts"]])
 
 
 def main() -> None:
@@ -81,23 +95,35 @@ def main() -> None:
     answer: dict[str, Any]
     try:
         request = Request(**json.loads(sys.stdin.readline()))
+        signal.signal(signal.SIGALRM, _look_for_the_asker)
+        signal.setitimer(signal.ITIMER_REAL, POLL_SECONDS, POLL_SECONDS)
         with _notebook(Path(request.root)) as notebook:
-            answer = {"output": _attended(request, Host(Path(request.root)), notebook)}
+            answer = asdict(_attended(request, Host(Path(request.root)), notebook))
     except (SelftestError, AbandonedError) as error:
         answer = {"error": str(error)}
     with suppress(BrokenPipeError):
         print(json.dumps(answer), flush=True)
 
 
-def _attended(request: Request, host: Host, notebook: IO[str]) -> str:
+def _look_for_the_asker(*_: object) -> None:
+    """Raise AbandonedError, once, when whoever asked is gone: wherever the attendant waits."""
+    if select.select([sys.stdin], [], [], 0)[0] and not os.read(sys.stdin.fileno(), 1):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise AbandonedError("whoever asked for the run is gone")
+
+
+def _attended(request: Request, host: Host, notebook: IO[str]) -> Answer:
     _put_back(host, _read(notebook))  # of an attendant that was killed
     before = _state(host, request)
     _write(notebook, before)
     try:
-        host.set_parameters(request.parameters)
-        if request.huge_pages:
-            host.reserve_huge_pages(request.huge_pages, request.huge_pages_needed)
-        return _run(request.command)
+        try:
+            host.set_parameters(request.parameters)
+            if request.huge_pages:
+                host.reserve_huge_pages(request.huge_pages, request.huge_pages_needed)
+            return Answer(_run(request.command), _counted(request))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         _put_back(host, before)
         _write(notebook, {})
@@ -120,41 +146,37 @@ def _put_back(host: Host, state: Mapping[str, Any]) -> None:
 
 
 def _run(command: Sequence[str]) -> str:
-    """Run the test; SelftestError with its last words if it fails, AbandonedError if whoever asked is gone."""
+    """What the test prints; SelftestError with its last words if it fails."""
     try:
         test = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
     except OSError as error:
         raise SelftestError(f"{command[0]}: cannot be run: {error.strerror}") from None
-    assert test.stdout
-    output = b""
     try:
-        while True:
-            ready, _, _ = select.select([test.stdout, sys.stdin], [], [])
-            if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1):
-                raise AbandonedError("whoever asked for the run is gone")
-            if test.stdout in ready:
-                chunk = os.read(test.stdout.fileno(), 65536)
-                if not chunk:
-                    break
-                output += chunk
+        output = test.communicate()[0]
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(test.pid, signal.SIGKILL)
-        raise
-    finally:
         test.wait()
-    return _checked(test.returncode, output.decode(errors="replace"))
-
-
-def _checked(code: int, text: str) -> str:
+        raise
+    text = output.decode(errors="replace")
     last = " / ".join(line.strip() for line in text.splitlines()[-4:] if line.strip())
-    if code == 4:  # KSFT_SKIP
+    if test.returncode == SKIPPED:
         raise SelftestError(f"the test was skipped: {last}")
-    if code:
-        raise SelftestError(f"the test failed with {code}: {last}")
+    if test.returncode:
+        raise SelftestError(f"the test failed with {test.returncode}: {last}")
     return text
+
+
+def _counted(request: Request) -> list[PhaseCounts]:
+    """What KVM counts in a second run, whose times are not used: being watched takes time. None, if it cannot be."""
+    try:
+        return counted_run(
+            request.command, request.pages_per_slot, is_shadow=request.is_shadow, root=Path(request.root)
+        )
+    except (SelftestError, OSError):
+        return []
 
 
 @contextmanager
@@ -163,14 +185,7 @@ def _notebook(root: Path) -> Iterator[IO[str]]:
     folders = [root / "run/lock", root / "run", Path(tempfile.gettempdir())]
     folder = next(path for path in folders if path.is_dir() and os.access(path, os.W_OK))
     with open(folder / NOTEBOOK, "a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                ready, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
-                if ready and not os.read(sys.stdin.fileno(), 1):
-                    raise AbandonedError("whoever asked for the run is gone") from None
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield file
 
 

@@ -1,18 +1,21 @@
 """The kvm engine: a config in, the rows of a run of the real dirty_log_perf_test on this host out.
 
-Times are those that the test prints. What the test does not count is null.
+Times are those that the test prints; counts are KVM's own, of a second run. What cannot be counted here is null.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 from core.config import Config, config_record
 from core.identity import config_id
 from core.kvm.attendant import Request, attend
 from core.kvm.command import check_release, command_options, offered_options
+from core.kvm.counting import PhaseCounts
 from core.kvm.errors import SelftestError
 from core.kvm.host import Host
 from core.kvm.output import PrintedRun, RunReader, Summary, read_line
@@ -41,9 +44,12 @@ def measure(config: Config, binary: str | None = None, host: Host = Host()) -> l
         parameters=_parameters(config, host),
         huge_pages=None if config.backing == "4K" else config.backing,
         huge_pages_needed=config.pages // PAGE_SIZES[config.backing],
+        pages_per_slot=config.pages_per_slot,
+        is_shadow=config.mmu == "shadow",
         root=str(host.root),
     )
-    return rows_of(config, read_output(attend(request)))
+    answer = attend(request)
+    return rows_of(config, read_output(answer.output), answer.counts)
 
 
 def found_test(binary: str | None) -> str:
@@ -65,17 +71,15 @@ def read_output(text: str) -> PrintedRun:
     return run.whole_run()
 
 
-def rows_of(config: Config, run: PrintedRun) -> list[Row]:
-    """The rows of the phases that the test timed."""
+def rows_of(config: Config, run: PrintedRun, counts: Sequence[PhaseCounts]) -> list[Row]:
+    """The rows of the phases that the test timed, with what KVM counted in them."""
     if (run.iterations, run.has_clear) != (config.iterations, config.manual_protect):
         raise SelftestError(
             f"the test ran {run.iterations} iterations {'with' if run.has_clear else 'without'} a clear, not as asked"
         )
     fields = {"config_id": config_id(config), **config_record(config)}
-    return [
-        fields | {"phase": timing.phase, "iteration": timing.iteration, "seconds": timing.seconds}
-        for timing in run.timings
-    ]
+    counted = {(phase.phase, phase.iteration): phase.columns for phase in counts}
+    return [fields | asdict(timing) | counted.get((timing.phase, timing.iteration), {}) for timing in run.timings]
 
 
 def _usage(test: str) -> str:

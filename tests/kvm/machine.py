@@ -10,6 +10,7 @@ qemu-system-x86_64, gcc, make, flex, bison, bc, rsync, cpio, depmod and apt-get.
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import subprocess
 import tarfile
@@ -19,11 +20,24 @@ from pathlib import Path
 from typing import Final
 
 SERIES: Final = "6.12"
-NEEDED: Final = ("qemu-system-x86_64", "gcc", "make", "flex", "bison", "bc", "rsync", "cpio", "depmod", "apt-get")
+NEEDED: Final = (
+    "qemu-system-x86_64",
+    "gcc",
+    "make",
+    "flex",
+    "bison",
+    "bc",
+    "rsync",
+    "cpio",
+    "depmod",
+    "modinfo",
+    "apt-get",
+)
 MODULES: Final = ("9pnet_virtio", "9p", "overlay", "kvm_amd")
 NOT_FOR_THE_TEST: Final = ("drivers", "sound", "Documentation", "fs", "net", "samples")
 MEMORY_MIB: Final = 4096
 CPUS: Final = 2
+NICENESS: Final = "5"
 DONE: Final = "emulated machine: command ended with"
 
 _INIT: Final = """#!/bin/busybox sh
@@ -85,19 +99,35 @@ def prepared(folder: Path, out: Path) -> Machine:
 
 def run_in(machine: Machine, script: str, timeout_s: int) -> str:
     """Boot, run a shell script with `out` as its folder, power off; what it printed. Raises if it failed."""
+    for name in ("command.log", "command.rc", "console.log"):
+        (machine.out / name).unlink(missing_ok=True)
     (machine.out / "command.sh").write_text(script)
     shares = (("host", "/", ",readonly=on"), ("out", str(machine.out), ""))
     options = [
-        ("-machine", "q35,accel=tcg,thread=multi"),
+        ("-machine", "q35"),
+        ("-accel", "tcg,thread=multi"),
         ("-cpu", "EPYC,svm=on,npt=on"),
         ("-m", f"{MEMORY_MIB}M"),
         ("-smp", str(CPUS)),
         ("-kernel", str(machine.kernel)),
         ("-initrd", str(machine.initramfs)),
         ("-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable"),
-        *(("-virtfs", f"local,path={path},mount_tag={tag},security_model=none{ro}") for tag, path, ro in shares),
+        *(
+            ("-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{ro}")
+            for tag, path, ro in shares
+        ),
     ]
-    command = ["nice", "qemu-system-x86_64", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]
+    command = [
+        "nice",
+        "-n",
+        NICENESS,
+        "qemu-system-x86_64",
+        "-nographic",
+        "-no-reboot",
+        "-nodefaults",
+        "-serial",
+        "stdio",
+    ]
     command += [word for option in options for word in option]
     with open(machine.out / "console.log", "w") as console:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=timeout_s, check=True)
@@ -155,14 +185,13 @@ def _initramfs(folder: Path, image: Path, busybox: Path, release: str, out: Path
     shutil.rmtree(root, ignore_errors=True)
     (root / "bin").mkdir(parents=True)
     shutil.copy(busybox / "bin/busybox", root / "bin/busybox")
-    _run(["depmod", "-b", str(image), release], folder)
     modules = Path("lib/modules") / release
-    (root / modules).mkdir(parents=True)
-    for file in (image / modules).glob("modules.*"):
+    for file in _with_dependencies(image / modules, MODULES):
+        (root / modules).mkdir(parents=True, exist_ok=True)
+        (root / modules / file.name.removesuffix(".xz")).write_bytes(lzma.decompress(file.read_bytes()))
+    for file in (image / modules).glob("modules.[bo]*"):  # of what is built in, and the order
         shutil.copy(file, root / modules)
-    for name in _with_dependencies(image / modules, MODULES):
-        (root / modules / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(image / modules / name, root / modules / name)
+    _run(["depmod", "-b", str(root), release], folder)
     init = root / "init"
     init.write_text(_INIT.format(modules=" ".join(MODULES), out=out, done=DONE))
     init.chmod(0o755)
@@ -171,13 +200,16 @@ def _initramfs(folder: Path, image: Path, busybox: Path, release: str, out: Path
     return packed
 
 
-def _with_dependencies(folder: Path, modules: Sequence[str]) -> set[str]:
+def _with_dependencies(folder: Path, modules: Sequence[str]) -> set[Path]:
     """The files of modules and of those that they need."""
-    needs = dict(line.split(":", 1) for line in (folder / "modules.dep").read_text().splitlines())
-    files = {Path(name).name.split(".")[0].replace("-", "_"): name for name in needs}
-    found: set[str] = set()
-    for module in modules:
-        found |= {files[module], *needs[files[module]].split()}
+    files = {file.name.split(".")[0].replace("-", "_"): file for file in folder.rglob("*.ko*")}
+    found: set[Path] = set()
+    left = list(modules)
+    while left:
+        file = files.get(left.pop().replace("-", "_"))
+        if file is not None and file not in found:
+            found.add(file)
+            left += [name for name in _output(["modinfo", "-F", "depends", str(file)]).strip().split(",") if name]
     return found
 
 

@@ -8,14 +8,22 @@ import re
 import shlex
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.kvm.engine import measure
+from core.kvm.host import Host
 from core.rows import PHASE_COLUMNS, RUN_COLUMNS
 from sweep.cli import exit_code
 from sweep.dataset.query import query
+from sweep.dataset.store import open_store
+from sweep.running.execute import execute
+from sweep.running.plan import make_plan
+from sweep.spec.configs import load_spec
+from tests.core.kvm.conftest import binary, host  # noqa: F401
 from tests.sweep.evidence.selftest.outputs import ONE, SHORT, TWO
 
 DATA = Path(__file__).parents[3] / "data"
@@ -197,13 +205,23 @@ def test_status_and_table_answer_on_measurements(workplace: Path, capsys: pytest
     assert "2            | 0.310786549s         | 0.059615316s         |" in capsys.readouterr().out
 
 
-def test_every_command_of_the_document_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_the_document_runs(
+    workplace: Path,
+    host: Host,  # noqa: F811
+    binary: str,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     document = DOCUMENT.read_text()
-    (spec,) = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
-    (workplace / "same.toml").write_text(spec.replace("vcpus = [2, 4, 8]", "vcpus = [2]"))
+    hardware, same = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
+    small = hardware.replace('backing = "1G"', 'backing = "4K"').replace("1GiB", "16MiB")
+    (workplace / "host.toml").write_text(small)
+    (workplace / "same.toml").write_text(same.replace("vcpus = [2, 4, 8]", "vcpus = [2]"))
     (workplace / "measured.txt").write_text(LOOP.read_text())
     commands = re.findall(r"^splitsweep (.*)$", document, re.MULTILINE)
-    assert len(commands) > 5
+    assert commands.pop(0) == "run host.toml --results results/host --address inline --binary ./dirty_log_perf_test"
+    plan = make_plan(load_spec(workplace / "host.toml", []).configs, set())  # on a host that is not this one
+    engine = partial(measure, binary=binary, host=host)
+    assert execute(plan, open_store("results/host"), "inline", lambda progress: None, engine=engine).done == 18
     for command in commands:
         capsys.readouterr()
         assert exit_code(shlex.split(command)) == 0, command
