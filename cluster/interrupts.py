@@ -27,6 +27,9 @@ class Interrupts:
     number: int | None = None
     """The first signal that came."""
 
+    at_first: Callable[[int], None] | None = None
+    """Called with its number when it comes."""
+
     at_second: Callable[[int], None] | None = None
     """Called with the number of each further signal; without it that raises KeyboardInterrupt."""
 
@@ -38,6 +41,8 @@ class Interrupts:
     def _notice(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:
             self.number = number
+            if self.at_first is not None:
+                self.at_first(number)
         elif self.at_second is not None:
             self.at_second(number)
         else:
@@ -48,14 +53,16 @@ _current: Interrupts | None = None
 
 
 @contextmanager
-def noticed_signals(at_second: Callable[[int], None] | None = None) -> Iterator[Interrupts]:
+def noticed_signals(
+    at_first: Callable[[int], None] | None = None, at_second: Callable[[int], None] | None = None
+) -> Iterator[Interrupts]:
     """Signals are noticed inside the block, and act as before after it. Inside another such block it is that one."""
     global _current
     if _current is not None or threading.current_thread() is not threading.main_thread():
         yield _current or Interrupts()  # only the main thread gets signals
         return
     before = {number: signal.getsignal(number) for number in _noticeable()}
-    _current = Interrupts(at_second=at_second)
+    _current = Interrupts(at_first=at_first, at_second=at_second)
     try:
         _current.install()
         yield _current

@@ -1,7 +1,8 @@
 """The command line `splitsweep`: registers the commands and is the one place that turns errors into exit codes.
 
 0: all well. 1: some configs failed, or something unforeseen happened. 2: bad usage or spec, said in one line on
-stderr. 130: interrupted; what was done is kept. Nothing heavy is imported here, so that `--help` answers at once.
+stderr. 130, 143, 129: interrupted by Ctrl-C, SIGTERM, SIGHUP; what was done is kept. Nothing heavy is imported here, so
+that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ def exit_code(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of the output went away: `splitsweep query ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is still buffered goes nowhere, without a word)
         return 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("splitsweep: interrupted", file=sys.stderr)
+        return 130
     except Exception as error:
         foreseen = isinstance(error, USER_ERRORS)
         if debug:

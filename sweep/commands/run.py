@@ -69,20 +69,21 @@ def run(
     from cluster.session import check_address
     from sweep.spec.configs import load_spec
 
-    again = ["splitsweep", "run", str(spec), *(overrides or [])]
-    again += ["--results", results] if results is not None else []
+    sweep = load_spec(spec, overrides or [])
+    if address is not None:
+        check_address(address)
+    location = f"results/{sweep.name}" if results is None else results
+    again = ["splitsweep", "run", str(spec), *(overrides or []), "--results", location]
     again += ["--address", address] if address else []
     again += ["--share-cpus"] if share_cpus else []
     again += ["--binary", binary] if binary else []
-    go_on = f"interrupted; what is done is kept, go on with: {shlex.join(again)}"
-    with noticed_signals(partial(_end_at_once, go_on)):
-        sweep = load_spec(spec, overrides or [])
-        if address is not None:
-            check_address(address)
-        location = f"results/{sweep.name}" if results is None else results
-        request = _Request(sweep, location, address, fresh, share_cpus, binary)
-        with nullcontext() if dry_run else _head_start(request) as pool:
-            _run(request, pool, dry_run, go_on)
+    go_on = f"splitsweep: interrupted; what is done is kept, go on with: {shlex.join(again)}\n"
+    request = _Request(sweep, location, address, fresh, share_cpus, binary)
+    with (
+        noticed_signals(_tell_of_the_second, partial(_end_at_once, go_on)),
+        nullcontext() if dry_run else _head_start(request) as pool,
+    ):
+        _run(request, pool, dry_run, go_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
     outcome = _executed(request, plan, store, address, pool)
     print(f"{request.location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted_by is not None:
-        print(f"splitsweep: {go_on}", file=sys.stderr)
+        print(go_on, end="", file=sys.stderr)
         raise typer.Exit(128 + outcome.interrupted_by)
     if outcome.lost:
         lost = f"{outcome.lost} configs were run and are not in {request.location}"
@@ -178,14 +179,18 @@ def _executed(request: _Request, plan: Plan, store: Store, address: str, pool: P
     return outcome
 
 
+def _tell_of_the_second(number: int) -> None:
+    """What a first signal says, written past Python's buffers: it may come while they are written to."""
+    os.write(2, b"splitsweep: interrupted; what runs gets 5 s to end, a second signal ends it at once\n")
+
+
 def _end_at_once(go_on: str, number: int) -> None:
-    """What a second signal does: no more waiting, for nobody."""
+    """What a second signal does: nobody is waited for."""
     from cluster.descendants import kill_descendants
 
-    if sys.stderr.isatty():
-        print("\033[?25h", end="", file=sys.stderr)  # a progress bar hides the cursor
-    print(f"\nsplitsweep: {go_on}", file=sys.stderr, flush=True)
     kill_descendants()
+    show_cursor = "\033[?25h\n" if os.isatty(2) else ""  # a progress bar hides it
+    os.write(2, f"{show_cursor}{go_on}".encode())
     os._exit(128 + number)
 
 

@@ -76,7 +76,7 @@ def execute(
         with noticed_signals() as interrupts, only_writer(store):
             repair(store)
             tally = Tally(plan, report)
-            if plan.batches:
+            if plan.batches and interrupts.number is None:
                 tally.start(_beginning(address))
                 with open_session(address, _preparation(plan.batches), pool) as session:
                     before_work()

@@ -2,7 +2,6 @@
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -177,25 +176,3 @@ def test_configs_that_fail_make_exit_code_1_and_the_message_says_how_to_see_why(
     assert process.returncode == 1
     assert "0 done, 1 failed" in output
     assert errors.splitlines()[-1].endswith("see why with: splitsweep query results/huge 'SELECT * FROM failures'")
-
-
-def test_an_interrupted_run_keeps_what_is_done_and_says_how_to_go_on(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    repeats = "[[grid]]\nrepeat = " + str(list(range(1000)))
-    (workplace / "many.toml").write_text(f'name = "many"\n[fixed]\nmem_per_vcpu = "256KiB"\n{repeats}\n')
-    words = ("run", "many.toml", "vcpus=1", "--address", "inline", "--share-cpus")
-    process = in_new_process(*words, folder=workplace)
-    assert process.stderr is not None
-    assert process.stderr.readline() == "0/1000 configs\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    command = errors.splitlines()[-1].partition("go on with: splitsweep ")[2].split()
-    again = ["run", "many.toml", "vcpus=1", "--results", "results/many", "--address", "inline", "--share-cpus"]
-    assert command == again
-
-    capsys.readouterr()
-    assert exit_code(command) == 0
-    done, before = (int(part.split()[0]) for part in capsys.readouterr().out.partition(": ")[2].split(", ")[::2])
-    assert done + before == 1000
