@@ -35,7 +35,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "vcpus": (1, 4096),  # KVM_MAX_VCPUS of current kernels
     "write_percent": (0, 100),
-    "address_spaces": (1, 4096),
+    "guest_roots": (1, 4096),
     "slots": (1, 32764),  # KVM_USER_MEM_SLOTS
     "iterations": (1, 1000),
     "think_ns": (0, 1_000_000_000),
@@ -53,6 +53,9 @@ LABEL: Final = re.compile(r"[\w.:+/@~=-]{0,100}")
 
 SLOT_PAGES_UNIT: Final = 64
 """The dirty bitmap is walked in words of 64 pages, so a memslot holds a whole number of words."""
+
+MAX_SLOT_PAGES: Final = 2**31 - 1
+"""KVM_MEM_MAX_NR_PAGES: a memslot of 8 TiB is one page too large."""
 
 MAX_PAGES: Final = 2**34  # 64 TiB: keeps 4K page numbers and picosecond sums far inside 64 bits
 
@@ -75,7 +78,7 @@ class Config:
     manual_protect: bool = True
     granularity: str = "4K"
     guest_page: str | None = None  # None: as large as the backing (shadow), 1G (nested), without meaning elsewhere
-    address_spaces: int = 1
+    guest_roots: int = 1
     slots: int = 1
     iterations: int = 2
     populate_writes: str = "all"
@@ -130,6 +133,9 @@ MEM_TOTAL: Final = "mem_total"
 """Another way to say mem_per_vcpu: the memory of all vCPUs together, of which each has an equal share."""
 
 SIZES: Final = ("mem_per_vcpu", MEM_TOTAL, "clear_chunk")
+RENAMED: Final = {"address_spaces": "guest_roots"}
+"""Fields that had another name once. KVM's own address spaces (as_id) are something else: SMM's memory."""
+
 NAMES: Final = tuple(word for name in FIELDS for word in ((name, MEM_TOTAL) if name == "mem_per_vcpu" else (name,)))
 """What values may be given for: the fields, and mem_total."""
 
@@ -152,8 +158,7 @@ def make_config(values: Mapping[str, object]) -> Config:
 
 def parse_field(name: str, text: str) -> object:
     """The value meant by `text`, as typed on a command line, for field `name`; ConfigError when there is none."""
-    if name not in NAMES:
-        raise ConfigError(name, f"no such field; allowed: {', '.join(NAMES)}")
+    _check_name(name)
     if name in SIZES:
         return check_field(name, text)
     if FIELDS[name] is bool:
@@ -174,16 +179,34 @@ def config_record(config: Config) -> dict[str, Any]:
 
 
 def config_notes(config: Config) -> list[str]:
-    """Sentences about choices that are allowed and do nothing, for `--dry-run` and `explain`."""
-    notes = []
+    """Sentences about choices that no kernel has, or that do nothing, for `run` and `explain`."""
+    notes = counterfactuals(config)
     if config.split != "lazy" and config.leaf_level <= config.track_level:
         notes.append(
             f"split = {config.split} does nothing here: leaves are {config.granularity} or smaller already, "
             "so there is no huge page to split"
         )
-    if config.split == "eager" and config.mmu in ("legacy_tdp", "shadow"):
-        notes.append(f"split = eager on {config.mmu} follows the patch series; upstream kernels do not split there")
     return notes
+
+
+def counterfactuals(config: Config) -> list[str]:
+    """What no kernel does of what `config` asks for, a sentence each.
+
+    All of it runs: to ask what would be is what a model is for. But whatever shows such a config says so.
+    """
+    found = []
+    if config.leaf_level > config.track_level:  # else there is nothing to split
+        if config.mmu == "tdp" and config.split == "lazy" and config.kernel != "6.1":
+            found.append(f"split = lazy on tdp is what kernels before 6.2 do; {config.kernel} splits at fault time")
+        elif config.mmu == "tdp" and config.split == "fault" and config.kernel == "6.1":
+            found.append("split = fault on tdp came with kernel 6.2; 6.1 drops the huge leaf (lazy)")
+        elif config.mmu in ("legacy_tdp", "shadow") and config.split == "eager":
+            found.append(f"split = eager on {config.mmu} follows the thread's series; kernels need tdp_mmu=Y for it")
+        elif config.mmu != "tdp" and config.split == "fault":
+            found.append(f"split = fault on {config.mmu} was proposed in the thread; no kernel has it")
+    if config.granularity == "2M":
+        found.append("granularity = 2M was proposed in the thread; no kernel has it")
+    return [f"counterfactual: {sentence}" for sentence in found]
 
 
 def config_text(config: Config) -> str:
@@ -205,10 +228,16 @@ def field_text(name: str, value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def check_field(name: str, value: object) -> object:
-    """`value` as the field's own type, sizes in bytes; ConfigError if no config may have it."""
+def _check_name(name: str) -> None:
+    if name in RENAMED:
+        raise ConfigError(name, f"this field is called {RENAMED[name]} now")
     if name not in NAMES:
         raise ConfigError(name, f"no such field; allowed: {', '.join(NAMES)}")
+
+
+def check_field(name: str, value: object) -> object:
+    """`value` as the field's own type, sizes in bytes; ConfigError if no config may have it."""
+    _check_name(name)
     if name in SIZES:
         return _checked_size(name, value)
     if name in CHOICES:
@@ -268,7 +297,7 @@ def _normalised(config: Config) -> Config:
     """The config with fields that have no effect set to one fixed value."""
     changes: dict[str, Any] = {}
     if config.mmu in ("tdp", "legacy_tdp"):
-        changes |= {"guest_page": None, "address_spaces": 1}  # one direct tree, whatever the guest's tables look like
+        changes |= {"guest_page": None, "guest_roots": 1}  # one direct tree, whatever the guest's tables look like
     else:
         changes["pml"] = False  # write-protection is the only tracking of shadow pages
         if config.guest_page is None:
@@ -293,7 +322,14 @@ def _check_combination(config: Config) -> None:
     _check_concurrent(config)
     if config.pages > MAX_PAGES:
         raise ConfigError("mem_per_vcpu", f"{config.vcpus} vCPUs x {format_size(config.mem_per_vcpu)} is over 64TiB")
-    unit = config.slots * max(PAGE_SIZES[config.backing], SLOT_PAGES_UNIT)
+    unit = max(PAGE_SIZES[config.backing], SLOT_PAGES_UNIT)
+    if config.pages_per_slot > MAX_SLOT_PAGES:
+        least = -(-config.pages // MAX_SLOT_PAGES)
+        even = next((slots for slots in range(least, BOUNDS["slots"][1]) if config.pages % (slots * unit) == 0), least)
+        memory = f"{format_size(config.pages * PAGE_BYTES)} in {config.slots} slot(s)"
+        limit = "a memslot holds at most 2^31 - 1 pages, just under 8TiB"
+        raise ConfigError("slots", f"{memory}: {limit}; allowed: slots = {even} or more")
+    unit *= config.slots
     if config.pages % unit:
         what = f"{config.backing} pages" if config.backing != "4K" else "64-page words of the dirty bitmap"
         memory = f"{config.vcpus} vCPUs x {format_size(config.mem_per_vcpu)} in {config.slots} slot(s)"

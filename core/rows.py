@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from core.config import CHOICES, CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, SIZES
+from core.config import CHOICES, CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, RENAMED, SIZES
 
 SCHEMA_VERSION: Final = "2"
 """Version of the columns: raised when one is renamed or changes its meaning. Later ones just come along."""
@@ -23,6 +23,7 @@ FORMER_NAMES: Final = {
     "lock_wait_seconds": "time_lock_wait_s",
     "lock_hold_seconds": "time_lock_hold_s",
     "other_seconds": "time_other_s",
+    **{new: former for former, new in RENAMED.items()},
 }
 """What version 1 called a column."""
 
@@ -68,7 +69,7 @@ FIELD_MEANINGS: Final = {
     "manual_protect": "get only reads, clear re-protects",
     "granularity": "what dirty logging tracks",
     "guest_page": "the size with which the guest maps its memory, where that has a meaning",
-    "address_spaces": "guest tasks (shadow) or L2 VMs (nested) that map the same memory",
+    "guest_roots": "guest tasks (shadow) or L2 VMs (nested) that map the same memory",
     "slots": "memslots",
     "iterations": "passes with logging on",
     "populate_writes": "the first pass writes everything, or follows the write pattern",

@@ -93,7 +93,7 @@ def estimated_seconds(config: Config) -> float:
     if logged and config.split == "lazy" and config.leaf_level > config.track_level:
         locked = max(locked, visits + (locked - written if locked else 0.0))
     if config.leaf_level == 1:
-        locked += config.pages * config.address_spaces
+        locked += config.pages * (config.guest_roots if config.guest_page == "4K" else 1)
     stepped = visits * (config.iterations + 2) * 8e-9 + written * logged * 8e-9 + locked * 60e-9
     if config.mmu == "tdp" and config.vcpus > 16:  # readers that queue change places at every table, so nothing repeats
         stepped += locked * 30e-9
@@ -111,7 +111,7 @@ def _live_seconds(config: Config) -> float:
     """The same for a live run: its processes start, and share the visits and faults as far as there are CPUs."""
     visits = config.pages * (1 if config.partitioned else config.vcpus)
     logged_writes = visits * config.write_percent / 100 * config.iterations
-    first_touches = config.address_spaces * config.pages / 512.0 ** (config.leaf_level - 1)
+    first_touches = config.guest_roots * config.pages / 512.0 ** (config.leaf_level - 1)
     busy = visits * (config.iterations + 2) * 15e-9 + (first_touches + logged_writes) * 1e-6
     return 0.1 + 0.01 * config.vcpus + busy / min(config.vcpus, os.cpu_count() or 1)
 

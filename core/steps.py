@@ -17,7 +17,7 @@ PHASE: Final = layout(
         "guest",  # the vCPUs pass over their memory
         "logging",
         "write_all",  # populate, unless it follows the write pattern
-        "all_spaces",  # populate: every vCPU touches its share in every address space, if there are several
+        "all_roots",  # populate: every vCPU touches its share under every root of the guest, if there are several
         "pass_number",
         "period",  # simulated: pages after which a pass, or an ioctl, may repeat itself; 0: nothing is skipped
     ]
@@ -39,7 +39,7 @@ def steps_of(config: Config) -> list[Step]:
     runs = int(config.concurrent)  # the vCPUs run during the ioctls, too
     populate_all = int(config.populate_writes == "all")
     steps = [
-        _step("populate", None, guest=1, write_all=populate_all, all_spaces=int(config.address_spaces > 1)),
+        _step("populate", None, guest=1, write_all=populate_all, all_roots=int(config.guest_roots > 1)),
         _step("enable", None, ioctl=ENABLE, guest=runs, logging=1),
     ]
     for iteration in range(1, config.iterations + 1):

@@ -1,8 +1,10 @@
 """Guest memory as KVM sees it: where the test region lies, its page tables (one byte per SPTE) and its dirty bitmaps.
 
 An entry of level 1 maps 4K, of level 2 2M, of level 3 1G; of level 4 only the presence of its table is kept. A `page`
-is counted from the 2M boundary below the region, so that page >> 9 is its 2M region. Every address space has its own
-entries at each level.
+is counted from the 2M boundary below the region, so that page >> 9 is its 2M region.
+
+Every root of the guest (a task's, an L2 VM's) has entries of its own down to the size with which the guest maps its
+memory. Below a guest's huge page the tables are direct ones, which KVM finds by gfn and role: all roots share them.
 
 Memory is cut into chunks of 512 pages, counted from the first page of the guest. All that is kept about the pages of a
 chunk, the level-2 entries included, is its block. Chunks in the same state share a block, and get one of their own when
@@ -34,14 +36,17 @@ MACHINE: Final = layout(
         "share",  # pages that each vCPU visits in a pass: its own, or all
         "pages_per_slot",
         "slots",
-        "spaces",
+        "roots",
+        "roots_1",  # roots that have level-1 entries of their own; 1 where all share them
+        "roots_2",  # the same for level 2
+        "shared_level",  # tables below entries of this level are shared by several roots; 0: none are
         "first",  # `page` of the first page of guest memory
-        "entries",  # level-1 entries of one address space
+        "entries",  # level-1 entries under one root
         "chunks",
         "chunk_start",  # `page` where chunk 0 starts: chunk r holds the level-2 entries of region r, too
         "blocks",  # room for so many
         "region_shift",  # offset of the first 2M region within its 1G
-        "gigs",  # level-3 entries of one address space
+        "gigs",  # level-3 entries under one root
         "level2",  # index in sptes of the first level-2 entry
         "level3",  # index of the first level-3 entry
         "level4",  # index of the first level-4 entry
@@ -84,7 +89,7 @@ class Memory(NamedTuple):
     references: Counts  # per block: chunks that share it, and others that want it unchanged
     free_blocks: Counts  # those that nobody refers to any more, a stack
     block_counts: Counts  # how many blocks are free, and how many were ever used
-    sptes: Bytes  # per block and address space 512 level-1 entries; then 1 of level 2; then levels 3 and 4 per space
+    sptes: Bytes  # per block roots_1 x 512 of level 1; then roots_2 of level 2 per block; then levels 3, 4 per root
     host_writable: Bytes  # per backing page, block by block up to 2M: the host has given it a writable page
     guest_dirty: Bytes  # shadow: per page of the guest's tables, the D-bit of the guest's entry
     dirty: Words  # per block 512 bits of KVM's dirty bitmap
@@ -114,7 +119,10 @@ def machine_of(config: Config) -> Record:
     chunks = (first + config.pages - 1 - chunk_start) // PAGES_PER_2M + 1
     blocks = chunks + blocks_kept(config) + 1
     gigs = -(-(region_shift + regions) // 512)
-    spaces = config.address_spaces
+    roots = config.guest_roots
+    guest_level = LEVELS[config.guest_page] if config.guest_page else 0
+    roots_1, roots_2 = (roots if guest_level <= level else 1 for level in (1, 2))
+    level3 = blocks * (roots_1 * PAGES_PER_2M + roots_2)
     tdp = config.mmu == "tdp"
     values = {
         "vcpus": config.vcpus,
@@ -123,7 +131,10 @@ def machine_of(config: Config) -> Record:
         "share": config.pages_per_vcpu if config.partitioned else config.pages,
         "pages_per_slot": config.pages_per_slot,
         "slots": config.slots,
-        "spaces": spaces,
+        "roots": roots,
+        "roots_1": roots_1,
+        "roots_2": roots_2,
+        "shared_level": guest_level if roots > 1 and guest_level > 1 else 0,
         "first": first,
         "entries": regions * PAGES_PER_2M,
         "chunks": chunks,
@@ -131,9 +142,9 @@ def machine_of(config: Config) -> Record:
         "blocks": blocks,
         "region_shift": region_shift,
         "gigs": gigs,
-        "level2": spaces * blocks * PAGES_PER_2M,
-        "level3": spaces * blocks * (PAGES_PER_2M + 1),
-        "level4": spaces * (blocks * (PAGES_PER_2M + 1) + gigs),
+        "level2": blocks * roots_1 * PAGES_PER_2M,
+        "level3": level3,
+        "level4": level3 + roots * gigs,
         "backing_shift": backing_pages.bit_length() - 1,
         "guest_shift": _guest_shift(config),
         "leaf_level": config.leaf_level,
@@ -167,13 +178,13 @@ def machine_of(config: Config) -> Record:
 def memory_arrays(machine: Record) -> dict[str, tuple[type[np.generic], int]]:
     """The type and length of each array of `machine`'s memory."""
     blocks = int(machine.blocks)
-    may_repeat = not machine.partitioned or machine.concurrent or (machine.random_writes and machine.spaces > 1)
+    may_repeat = not machine.partitioned or machine.concurrent or (machine.random_writes and machine.roots > 1)
     return {
         "block_of": (np.int32, int(machine.chunks)),
         "references": (np.int32, blocks),
         "free_blocks": (np.int32, blocks),
         "block_counts": (np.int32, 2),
-        "sptes": (np.uint8, int(machine.level4 + machine.spaces * (machine.gigs // 512 + 1))),
+        "sptes": (np.uint8, int(machine.level4 + machine.roots * (machine.gigs // 512 + 1))),
         "host_writable": (np.uint8, _page_states(machine, int(machine.backing_shift))),
         "guest_dirty": (np.uint8, _page_states(machine, int(machine.guest_shift))),
         "dirty": (np.uint64, blocks * WORDS_PER_BLOCK),
@@ -243,6 +254,11 @@ def _guest_shift(config: Config) -> int:
 
 
 def are_vcpus_disjoint(config: Config) -> bool:
-    """Whether each vCPU's share holds whole leaves and whole words of the bitmap, so that nothing is shared."""
+    """Whether each vCPU's share holds whole leaves and whole words of the bitmap, so that nothing is shared.
+
+    With several roots the first vCPU that links a table they share maps what is in it for the others of its root.
+    """
     unit = max(PAGES_PER_2M ** (config.leaf_level - 1), PAGE_SIZES[config.backing], 64)
+    if config.guest_roots > 1 and config.guest_page is not None:
+        unit = max(unit, PAGE_SIZES[config.guest_page])
     return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % unit == 0)

@@ -41,12 +41,12 @@ def spec_id(path: Path) -> str:
 def test_every_example_means_a_sane_number_of_configs(path: Path) -> None:
     spec = load_spec(path, [])
     assert 1 <= len(spec.configs) <= 100
-    assert all(spaces_bytes(config) <= 6 * 2**30 for config in spec.configs), "more memory than a laptop has"
+    assert all(tables_bytes(config) <= 6 * 2**30 for config in spec.configs), "more memory than a laptop has"
 
 
-def spaces_bytes(config: Config) -> int:
-    """What the page tables of a config take: a byte for each page and address space."""
-    return config.pages * config.address_spaces
+def tables_bytes(config: Config) -> int:
+    """What the page tables of a config take: a byte for each page and root."""
+    return config.pages * config.guest_roots
 
 
 @pytest.mark.parametrize("path", SPECS, ids=spec_id)
@@ -87,7 +87,7 @@ def test_every_query_of_the_document_answers_with_the_columns_of_its_table(
 
 def values(name: str, column: str, where: str) -> list[Any]:
     """A column of the dataset's phases, in the order of the rows' memory, tasks and share of writes."""
-    sql = f"SELECT {column} AS value FROM phases WHERE {where} ORDER BY mem_per_vcpu, address_spaces, write_percent"
+    sql = f"SELECT {column} AS value FROM phases WHERE {where} ORDER BY mem_per_vcpu, guest_roots, write_percent"
     found: list[Any] = query(f"results/{name}", sql).column("value").to_pylist()
     return found
 
@@ -176,7 +176,7 @@ class TestTasks:
 
     def test_tasks_that_share_pages_fault_for_each_of_them(self) -> None:
         one, *_, eight = values(
-            "tasks", "faults", "phase = 'dirty' AND vcpus = 8 AND split = 'eager' AND address_spaces <= 8"
+            "tasks", "faults", "phase = 'dirty' AND vcpus = 8 AND split = 'eager' AND guest_roots <= 8"
         )
         assert eight == pytest.approx(8 * one, rel=0.05)
 

@@ -77,7 +77,7 @@ def _check_expressible(config: Config) -> None:
     wanted: dict[str, object] = {"granularity": "4K", "concurrent": False}
     wanted["initially_all_set"] = config.manual_protect
     if config.mmu in ("shadow", "nested"):
-        wanted |= {"guest_page": "4K" if config.mmu == "shadow" else "1G", "address_spaces": 1}
+        wanted |= {"guest_page": "4K" if config.mmu == "shadow" else "1G", "guest_roots": 1}
     for name, value in wanted.items():
         if getattr(config, name) != value:
             given = str(getattr(config, name)).lower()

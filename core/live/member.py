@@ -95,7 +95,7 @@ def run_member(segment: Segment, index: int, part: Part) -> None:
     machine, costs = machine_of(config), part.costs
     pace = _pace(costs, part.calibration)
     memory = shared_memory(config, segment)
-    units = new_units(1, config.address_spaces)
+    units = new_units(1, config.guest_roots)
     processes = config.vcpus + 1
     thread = _new_thread(config, index)
     guest_memory = _guest_memory(config, segment)

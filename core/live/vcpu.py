@@ -36,18 +36,18 @@ def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, ab
     state.pml_fill = 0
     shuffles = machine.random_order and phase.pass_number
     key = order_key(machine.seed, me, phase.pass_number) if shuffles else 0
-    first_space = 0 if phase.all_spaces else me % machine.spaces
-    last_space = machine.spaces - 1 if phase.all_spaces else first_space
-    for space in range(first_space, last_space + 1):
-        state.space = space
+    first_root = 0 if phase.all_roots else me % machine.roots
+    last_root = machine.roots - 1 if phase.all_roots else first_root
+    for root in range(first_root, last_root + 1):
+        state.root = root
         for visit in range(machine.share):
             if visit % LOOK_EVERY == 0 and is_aborted(abort):
                 return
             number = shuffled(visit, machine.share, key) if shuffles else visit
             page = state.first_page + number
             write = next_access(machine, memory, thread.counters, phase, state, number, page)
-            while not _access(machine, pace, memory, thread, phase, space, page, write):
-                if not _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, page, write):
+            while not _access(machine, pace, memory, thread, phase, root, page, write):
+                if not _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, page, write):
                     return
             if guest_memory.size:
                 word = (page - machine.first) * WORDS_PER_PAGE
@@ -59,10 +59,12 @@ def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, ab
 
 
 @inlined
-def _access(machine, pace, memory, thread, phase, space, page, write):
+def _access(machine, pace, memory, thread, phase, root, page, write):
     """Try to access the page; return whether it is mapped so that the access goes through."""
-    level = max(1, leaf_level(memory, machine, space, page))
-    index = entry_index(memory, machine, space, page, level)
+    level = leaf_level(memory, machine, root, page)
+    if level == 0:
+        return False
+    index = entry_index(memory, machine, root, page, level)
     entry = entry_at(memory, index)
     if not entry & PRESENT or (write and not entry & WRITABLE):
         return False
@@ -92,18 +94,18 @@ def _log_to_pml(pace, thread):
 
 
 @kernel
-def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, page, write):
+def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, page, write):
     """The access to `page` faults: exit, and resolve the fault; return False if the run is aborted."""
     start = read_cycles()
     counters = thread.counters
-    level = leaf_level(memory, machine, space, page)
-    entry = entry_at(memory, entry_index(memory, machine, space, page, level)) if level else 0
+    level = leaf_level(memory, machine, root, page)
+    entry = entry_at(memory, entry_index(memory, machine, root, page, level)) if level else 0
     if entry & PRESENT and (entry & WRITABLE or not write):
         return not is_aborted(abort)  # somebody else mapped it meanwhile: the access only lost a race for its D-bit
     count_fault(counters, entry & PRESENT, write)
     thread.vcpu.pml_fill = 0  # every exit empties the buffer
     if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
-        fix_fast(memory, machine, counters, space, page, level, entry, phase.logging)
+        fix_fast(memory, machine, counters, root, page, level, entry, phase.logging)
         spin_for(pace.fault_fast)
         end = read_cycles()
         thread.times.exit += end - start
@@ -117,8 +119,8 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, space, 
     entered = read_cycles()
     counters.lock_acquisitions += 1
     counters.lock_contended += 1 if outcome == WAITED else 0
-    level = leaf_level(memory, machine, space, page)
-    handle_fault(memory, machine, costs, counters, space, page, level, write, phase.logging)
+    level = leaf_level(memory, machine, root, page)
+    handle_fault(memory, machine, costs, counters, root, page, level, write, phase.logging)
     left = read_cycles()
     if machine.faults_write_lock:
         write_unlock(lock)

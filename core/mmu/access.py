@@ -28,17 +28,17 @@ def next_access(machine, memory, counters, phase, state, number, page):
 
 
 @inlined
-def is_first_space(phase, state):
-    """1 in the first space that a vCPU passes over in this phase."""
-    return 1 if state.space == 0 or not phase.all_spaces else 0
+def is_first_root(phase, state):
+    """1 in the first root that a vCPU passes over in this phase."""
+    return 1 if state.root == 0 or not phase.all_roots else 0
 
 
 @inlined
 def count_page_written(memory, machine, counters, phase, state, page):
     """Count a written page once a pass: where nothing else tells, the bitmap `written` remembers it."""
-    is_drawn_per_space = phase.all_spaces and machine.random_writes and not phase.write_all
-    if machine.partitioned and not is_drawn_per_space and not phase.ioctl:
-        counters.pages_written += is_first_space(phase, state)
+    is_drawn_per_root = phase.all_roots and machine.random_writes and not phase.write_all
+    if machine.partitioned and not is_drawn_per_root and not phase.ioctl:
+        counters.pages_written += is_first_root(phase, state)
         return
     number = page - machine.first
     bit = ONE << np.uint64(number & 63)

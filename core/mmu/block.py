@@ -80,13 +80,13 @@ def _copy_block(memory, machine, chunk, shared):
     else:
         block = memory.block_counts[1]
         memory.block_counts[1] += 1
-    entries = machine.spaces << 9
+    entries = machine.roots_1 << 9
     _copy(memory.sptes, block * entries, shared * entries, entries)
     _copy(
         memory.sptes,
-        machine.level2 + block * machine.spaces,
-        machine.level2 + shared * machine.spaces,
-        machine.spaces,
+        machine.level2 + block * machine.roots_2,
+        machine.level2 + shared * machine.roots_2,
+        machine.roots_2,
     )
     states = _states_per_block(machine.backing_shift)
     _copy(memory.host_writable, block * states, shared * states, states)
@@ -102,9 +102,9 @@ def _copy_block(memory, machine, chunk, shared):
 
 @kernel
 def _same_content(memory, machine, one, other):
-    entries = machine.spaces << 9
-    second = machine.level2 + one * machine.spaces
-    if not _equal(memory.sptes, second, machine.level2 + other * machine.spaces, machine.spaces):
+    entries = machine.roots_1 << 9
+    second = machine.level2 + one * machine.roots_2
+    if not _equal(memory.sptes, second, machine.level2 + other * machine.roots_2, machine.roots_2):
         return False
     for bitmap in (memory.dirty, memory.reported):
         if not _equal(bitmap, one * WORDS_PER_BLOCK, other * WORDS_PER_BLOCK, WORDS_PER_BLOCK):

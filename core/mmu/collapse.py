@@ -14,21 +14,21 @@ from core.spte import LEAF, TABLE, WRITABLE
 
 
 @kernel
-def collapse_table(memory, machine, counters, space, page):
+def collapse_table(memory, machine, counters, root, page):
     """TDP MMU: free the table where the largest leaf for `page` could be; return the leaves dropped.
 
     Dropping it up to 6.12 flushes each time, before the entry may be used again.
     """
     level = machine.leaf_level
-    index = entry_index(memory, machine, space, page, level)
+    index = entry_index(memory, machine, root, page, level)
     if memory.sptes[index] != TABLE:
         return 0
     leaf = 0
     if machine.collapse_in_place:
-        leaf = _first_leaf_below(memory, machine, space, page, level)
+        leaf = _first_leaf_below(memory, machine, root, page, level)
         if leaf == 0:
             return 0
-    dropped = zap_table(memory, machine, counters, space, page, level)
+    dropped = zap_table(memory, machine, counters, root, page, level)
     if swap_entry(memory, index, TABLE, leaf) and leaf:
         counters.leaves[level] += 1
         if not leaf & WRITABLE:
@@ -39,28 +39,28 @@ def collapse_table(memory, machine, counters, space, page):
 
 
 @kernel
-def zap_small_leaves(memory, machine, counters, space, first, last):
+def zap_small_leaves(memory, machine, counters, root, first, last):
     """rmap MMUs: drop the leaves of pages `first` to `last` that could be larger; return how many."""
     dropped = 0
     page = first
     while page <= last:
-        level = leaf_level(memory, machine, space, page)
+        level = leaf_level(memory, machine, root, page)
         if 0 < level < machine.leaf_level:
-            dropped += zap_leaf(memory, machine, counters, space, page, level)
+            dropped += zap_leaf(memory, machine, counters, root, page, level)
         page += 512 if level > 1 else 1
     return dropped
 
 
 @kernel
-def _first_leaf_below(memory, machine, space, page, level):
+def _first_leaf_below(memory, machine, root, page, level):
     """The first present leaf in the table below the entry of `level` for `page`; 0 if there is none."""
     child = first_page(machine, page, level)
     last = min(child + 512 ** (level - 1), machine.entries)
     child = max(child, 0)
     while child < last:
-        found = leaf_level(memory, machine, space, child)
+        found = leaf_level(memory, machine, root, child)
         if found > 0:
-            return memory.sptes[entry_index(memory, machine, space, child, found)] | LEAF
-        below_table = memory.sptes[entry_index(memory, machine, space, child, 2)] == TABLE
+            return memory.sptes[entry_index(memory, machine, root, child, found)] | LEAF
+        below_table = memory.sptes[entry_index(memory, machine, root, child, 2)] == TABLE
         child += 1 if below_table else 512
     return 0

@@ -12,9 +12,9 @@ from core.compiled.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, own
 from core.mmu.change import entry_at, swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
-from core.mmu.split import CHILDREN, split_down_to
+from core.mmu.split import split_down_to, splits_so_far
 from core.mmu.walk import entry_index, leaf_level, link_tables, small_entry_index
-from core.mmu.zap import zap_leaf, zap_table
+from core.mmu.zap import zap_leaf
 from core.spte import DIRTY, LEAF, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
 
 
@@ -37,13 +37,13 @@ def is_fast(machine, entry, level, logging):
 
 
 @kernel
-def fix_fast(memory, machine, counters, space, page, level, entry, logging):
+def fix_fast(memory, machine, counters, root, page, level, entry, logging):
     """fast_page_fault: make the leaf of `level`, seen as `entry`, writable, without the lock.
 
     It leaves the D-bit as it is: where PML is on and has it clear, the write that now goes through is logged, too.
     """
     block = own(memory, machine, chunk_of(machine, page))
-    index = entry_index(memory, machine, space, page, level)
+    index = entry_index(memory, machine, root, page, level)
     if not swap_entry(memory, index, entry, entry | WRITABLE):
         counters.faults_spurious += 1  # another vCPU was first
         return
@@ -53,48 +53,49 @@ def fix_fast(memory, machine, counters, space, page, level, entry, logging):
 
 
 @inlined
-def handle_fault(memory, machine, costs, counters, space, page, level, write, logging):
+def handle_fault(memory, machine, costs, counters, root, page, level, write, logging):
     """Handle a fault on `page`, which a leaf of `level` maps (0: none), inside mmu_lock; return how long that takes."""
     block = own(memory, machine, chunk_of(machine, page))
     if write and _replace_zero_page(memory, machine, counters, block, page):
-        return costs.drop_hold + _map(memory, machine, costs, counters, block, space, page, True, logging)
+        return costs.drop_hold + _map(memory, machine, costs, counters, block, root, page, True, logging)
     writable = _is_writable(memory, machine, block, page, write)
     if level == 0:
-        return _map(memory, machine, costs, counters, block, space, page, writable, logging)
-    if not write or memory.sptes[entry_index(memory, machine, space, page, level)] & WRITABLE:
+        return _map(memory, machine, costs, counters, block, root, page, writable, logging)
+    if not write or memory.sptes[entry_index(memory, machine, root, page, level)] & WRITABLE:
         counters.faults_spurious += 1
         return costs.fix_hold
     target = machine.track_level if logging else level
     if level > target and not machine.fault_splits:
-        counters.tlb_flushes += zap_leaf(memory, machine, counters, space, page, level)
-        return costs.drop_hold + _map(memory, machine, costs, counters, block, space, page, True, logging)
-    splits = split_down_to(memory, machine, counters, space, page, level, target)
-    index = entry_index(memory, machine, space, page, target)
+        counters.tlb_flushes += zap_leaf(memory, machine, counters, root, page, level)
+        return costs.drop_hold + _map(memory, machine, costs, counters, block, root, page, True, logging)
+    splits = splits_so_far(counters)
+    made = split_down_to(memory, machine, counters, root, page, level, target)
+    index = entry_index(memory, machine, root, page, target)
     entry = entry_at(memory, index)
     is_fixed = entry & LEAF != 0 and swap_entry(memory, index, entry, entry | WRITABLE | MMU_WRITABLE | DIRTY)
     if is_fixed and logging:
         mark_leaf_dirty(memory, machine, block_of(memory, chunk_of(machine, page)), page, target)
-    return splits * (costs.split_child * CHILDREN + costs.table_hold) + costs.fix_hold
+    return made * costs.split_child + (splits_so_far(counters) - splits) * costs.table_hold + costs.fix_hold
 
 
 @inlined
-def _map(memory, machine, costs, counters, block, space, page, writable, logging):
+def _map(memory, machine, costs, counters, block, root, page, writable, logging):
     """Map `page` at the largest level allowed now; return how long that takes inside the lock."""
     level = machine.track_level if logging else machine.leaf_level
-    hold = costs.map_hold + costs.table_hold * link_tables(memory, machine, counters, space, page, level)
-    level_1 = small_entry_index(machine, block, space, page)
-    index = level_1 if level == 1 else entry_index(memory, machine, space, page, level)
+    hold = costs.map_hold + costs.table_hold * link_tables(memory, machine, counters, root, page, level)
+    level_1 = small_entry_index(machine, block, root, page)
+    index = level_1 if level == 1 else entry_index(memory, machine, root, page, level)
     entry = entry_at(memory, index)
-    if entry & LEAF:  # another reader of the lock was first
+    if entry & LEAF and (entry & WRITABLE or not writable):  # another reader of the lock, or another root, was first
         counters.faults_spurious += 1
         return hold
     if entry == TABLE:
-        # An emptied table stands where the huge leaf goes (rmap MMUs, after logging was disabled).
-        zap_table(memory, machine, counters, space, page, level)
+        # An emptied table stands where the huge leaf goes (rmap MMUs, after logging was disabled). It is unlinked and
+        # stays with KVM, which frees it when it needs memory.
         counters.tlb_flushes += 1
         hold += costs.drop_hold
     if swap_entry(memory, index, entry, WRITABLE_LEAF if writable else READ_ONLY_LEAF):
-        counters.leaves[level] += 1
+        counters.leaves[level] += 0 if entry & LEAF else 1
         if logging and writable:
             mark_leaf_dirty(memory, machine, block, page, level)
     return hold
@@ -129,7 +130,7 @@ def _state_index(machine, block, page, shift):
 
 @inlined
 def _replace_zero_page(memory, machine, counters, block, page):
-    """The first write of a 4K page that was only read so far; say whether any space mapped the host's zero page.
+    """The first write of a 4K page that was only read so far; say whether any root mapped the host's zero page.
 
     The host replaces the zero page by one of its own. Its notifier drops the SPTEs that map the old one, KVM finds its
     work outdated and lets the guest fault again: a not-present fault that maps the new page. (Huge pages of hugetlbfs
@@ -139,9 +140,9 @@ def _replace_zero_page(memory, machine, counters, block, page):
         return False
     _is_writable(memory, machine, block, page, True)
     dropped = 0
-    for space in range(machine.spaces):
-        if leaf_level(memory, machine, space, page) == 1:
-            dropped += zap_leaf(memory, machine, counters, space, page, 1)
+    for root in range(machine.roots):
+        if leaf_level(memory, machine, root, page) == 1:
+            dropped += zap_leaf(memory, machine, counters, root, page, 1)
     if dropped:
         counters.tlb_flushes += 1
         counters.lock_acquisitions += 1

@@ -8,7 +8,7 @@ from core.mmu.change import clear_bits, swap_entry
 from core.mmu.dirty_log import ALL_ONES, ONE, word_index
 from core.mmu.split import split_down_to
 from core.mmu.walk import entry_index, leaf_level
-from core.spte import ALL_BITS, DIRTY, MMU_WRITABLE, WRITABLE
+from core.spte import ALL_BITS, DIRTY, LEAF, MMU_WRITABLE, TABLE, WRITABLE
 
 
 @kernel
@@ -38,9 +38,9 @@ def rearm_tracked_leaf(memory, machine, counters, index):
 
 
 @kernel
-def protect_huge_for_clear(memory, machine, counters, space, page, level):
+def protect_huge_for_clear(memory, machine, counters, root, page, level):
     """The clear of initially_all_set write-protects a huge leaf by gfn, which also forbids a lock-free fix later."""
-    index = entry_index(memory, machine, space, page, level)
+    index = entry_index(memory, machine, root, page, level)
     entry = memory.sptes[index]
     if entry & WRITABLE and swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
         counters.write_protected += 1
@@ -48,14 +48,14 @@ def protect_huge_for_clear(memory, machine, counters, space, page, level):
 
 @kernel
 def split_for_word(memory, machine, counters, first, last):
-    """Eager splitting in a clear: split every huge leaf over pages `first` to `last`, in all spaces; return splits."""
-    splits = 0
-    for space in range(machine.spaces):
+    """Eager splitting in a clear: split huge leaves over pages `first` to `last` in all roots; return leaves made."""
+    made = 0
+    for root in range(machine.roots):
         for page in (first, last):
-            level = leaf_level(memory, machine, space, page)
+            level = leaf_level(memory, machine, root, page)
             if level > machine.track_level:
-                splits += split_down_to(memory, machine, counters, space, page, level, machine.track_level)
-    return splits
+                made += split_down_to(memory, machine, counters, root, page, level, machine.track_level)
+    return made
 
 
 @kernel
@@ -79,29 +79,31 @@ def take_reported_word(memory, machine, word):
 
 @kernel
 def rearm_word(memory, machine, counters, word, mask):
-    """Re-arm the pages of `mask` in a word of the bitmap, in all spaces; return (splits, leaves visited, changed).
+    """Re-arm the pages of `mask` in a word of the bitmap, in all roots; return the leaves (made, visited, changed).
 
     With initially_all_set the huge leaves that remain over the word are split (eager) or write-protected first.
     """
     base = machine.first + (word << 6)
     first, last = base + lowest_one(mask), base + highest_one(mask)
-    splits = 0
+    made = 0
     if machine.all_set:
         if machine.eager:
-            splits = split_for_word(memory, machine, counters, first, last)
-        for space in range(machine.spaces):
+            made = split_for_word(memory, machine, counters, first, last)
+        for root in range(machine.roots):
             for page in (first, last):
-                level = leaf_level(memory, machine, space, page)
+                level = leaf_level(memory, machine, root, page)
                 if level > machine.track_level:
-                    protect_huge_for_clear(memory, machine, counters, space, page, level)
+                    protect_huge_for_clear(memory, machine, counters, root, page, level)
     visited = 0
     changed = 0
-    for space in range(machine.spaces):
-        if machine.track_level == 2:
-            if leaf_level(memory, machine, space, first) == 2:
-                changed += rearm_tracked_leaf(memory, machine, counters, entry_index(memory, machine, space, first, 2))
+    if machine.track_level == 2:
+        for root in range(machine.roots_2):
+            index = entry_index(memory, machine, root, first, 2)
+            if memory.sptes[index] & LEAF:
+                changed += rearm_tracked_leaf(memory, machine, counters, index)
                 visited += 1
-            continue
+        return made, visited, changed
+    for root in range(machine.roots_1):
         region = -1
         left = mask
         while left:
@@ -109,20 +111,19 @@ def rearm_word(memory, machine, counters, word, mask):
             left &= left - ONE
             if page >> 9 != region:  # a word straddles two tables where the region starts off a 2M boundary
                 region = page >> 9
-                level = _table_level(memory, machine, space, page)
-            if level != 1:
+                has_table = has_small_table(memory, machine, root, page)
+            if not has_table:
                 continue
-            index = entry_index(memory, machine, space, page, 1)
+            index = entry_index(memory, machine, root, page, 1)
             if memory.sptes[index]:
                 changed += rearm_tracked_leaf(memory, machine, counters, index)
                 visited += 1
-    return splits, visited, changed
+    return made, visited, changed
 
 
 @kernel
-def _table_level(memory, machine, space, page):
-    """Level of the entries around `page`: 1 if there is a table of level 1, else that of the huge leaf, or 0."""
-    level = leaf_level(memory, machine, space, page)
-    if level > 1:
-        return level
-    return 1 if memory.sptes[entry_index(memory, machine, space, page, 2)] else 0
+def has_small_table(memory, machine, root, page):
+    """Whether there may be entries of level 1 around `page`: a table that roots share may be any root's."""
+    if machine.shared_level:
+        return True
+    return memory.sptes[entry_index(memory, machine, root, page, 2)] == TABLE

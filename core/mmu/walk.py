@@ -11,60 +11,76 @@ from core.spte import LEAF, PRESENT, TABLE
 
 
 @inlined
-def entry_index(memory, machine, space, page, level):
-    """Index into sptes of the entry of `level` (1 to 4) for `page` in `space`; it moves when the chunk's block does.
+def entry_index(memory, machine, root, page, level):
+    """Index into sptes of the entry of `level` (1 to 4) for `page` under `root`; it moves when the chunk's block does.
 
     Unsigned: compiled code asks of every signed index whether it counts from the end, an eighth of a fault's time.
     """
     if level == 1:
-        return small_entry_index(machine, block_of(memory, chunk_of(machine, page)), space, page)
+        return small_entry_index(machine, block_of(memory, chunk_of(machine, page)), root, page)
     region = page >> 9
     if level == 2:
-        return np.uintp(machine.level2 + block_of(memory, region) * machine.spaces + space)
+        return np.uintp(machine.level2 + block_of(memory, region) * machine.roots_2 + min(root, machine.roots_2 - 1))
     gig = (region + machine.region_shift) >> 9
     if level == 3:
-        return np.uintp(machine.level3 + space * machine.gigs + gig)
-    return np.uintp(machine.level4 + space * (machine.gigs // 512 + 1) + (gig >> 9))
+        return np.uintp(machine.level3 + root * machine.gigs + gig)
+    return np.uintp(machine.level4 + root * (machine.gigs // 512 + 1) + (gig >> 9))
 
 
 @inlined
-def small_entry_index(machine, block, space, page):
-    """Index into sptes of the level-1 entry for `page` in `space`, given the block of the page's chunk."""
-    return np.uintp((block * machine.spaces + space << 9) + ((page - machine.chunk_start) & 511))
+def small_entry_index(machine, block, root, page):
+    """Index into sptes of the level-1 entry for `page` under `root`, given the block of the page's chunk."""
+    table = block * machine.roots_1 + min(root, machine.roots_1 - 1)
+    return np.uintp((table << 9) + ((page - machine.chunk_start) & 511))
 
 
 @inlined
-def leaf_level(memory, machine, space, page):
-    """Level of the leaf that maps `page` in `space`; 0 if none does."""
-    entry = entry_at(memory, entry_index(memory, machine, space, page, 3))
+def leaf_level(memory, machine, root, page):
+    """Level of the leaf that maps `page` under `root`; 0 if none does."""
+    entry = entry_at(memory, entry_index(memory, machine, root, page, 3))
     if entry & LEAF:
         return 3
     if entry == 0:
         return 0
-    entry = entry_at(memory, entry_index(memory, machine, space, page, 2))
+    entry = entry_at(memory, entry_index(memory, machine, root, page, 2))
     if entry & LEAF:
         return 2
     if entry == 0:
         return 0
-    return 1 if entry_at(memory, entry_index(memory, machine, space, page, 1)) & PRESENT else 0
+    return 1 if entry_at(memory, entry_index(memory, machine, root, page, 1)) & PRESENT else 0
 
 
 @inlined
-def link_tables(memory, machine, counters, space, page, level):
+def link_tables(memory, machine, counters, root, page, level):
     """Link the tables that lead to an entry of `level` for `page`; return how many of levels 1 and 2 were new."""
-    if level == 1 and entry_at(memory, entry_index(memory, machine, space, page, 2)):
+    is_linked = level == 1 and entry_at(memory, entry_index(memory, machine, root, page, 2)) != 0
+    if is_linked and (machine.shared_level != 3 or entry_at(memory, entry_index(memory, machine, root, page, 3))):
         return 0
-    if _link(memory, entry_index(memory, machine, space, page, 4)):
+    if _link(memory, entry_index(memory, machine, root, page, 4)):
         counters.tables_upper += 1
-    linked = 0
-    if level <= 2 and _link(memory, entry_index(memory, machine, space, page, 3)):
-        linked += 1
+    allocated = 0
+    if level <= 2 and _link(memory, entry_index(memory, machine, root, page, 3)):
+        allocated += 0 if is_linked_elsewhere(memory, machine, root, page, 3) else 1
     if level == 1:
         own(memory, machine, page >> 9)
-        if _link(memory, entry_index(memory, machine, space, page, 2)):
-            linked += 1
-    counters.tables_allocated += linked
-    return linked
+        if _link(memory, entry_index(memory, machine, root, page, 2)):
+            allocated += 0 if is_linked_elsewhere(memory, machine, root, page, 2) else 1
+    counters.tables_allocated += allocated
+    return allocated
+
+
+@inlined
+def is_linked_elsewhere(memory, machine, root, page, level):
+    """Whether another root links the table below the entry of `level` for `page` already.
+
+    Below a guest's huge page KVM's table is direct: found by gfn and role, it is the same one for all roots.
+    """
+    if level != machine.shared_level:
+        return False
+    for other in range(machine.roots):
+        if other != root and memory.sptes[entry_index(memory, machine, other, page, level)] == TABLE:
+            return True
+    return False
 
 
 @inlined

@@ -13,12 +13,12 @@ from core.spte import LEAF, TABLE
 
 
 @kernel
-def zap_leaf(memory, machine, counters, space, page, level):
+def zap_leaf(memory, machine, counters, root, page, level):
     """Drop the leaf of `level` that maps `page`; return the leaves dropped: 1, or 0 if there is none.
 
     The caller owns the block of a leaf of level 1 or 2.
     """
-    index = entry_index(memory, machine, space, page, level)
+    index = entry_index(memory, machine, root, page, level)
     leaf = memory.sptes[index]
     if not leaf & LEAF or not swap_entry(memory, index, leaf, 0):
         return 0
@@ -28,7 +28,7 @@ def zap_leaf(memory, machine, counters, space, page, level):
 
 
 @kernel
-def zap_table(memory, machine, counters, space, page, level):
+def zap_table(memory, machine, counters, root, page, level):
     """Drop everything in the table below the entry of `level` (2 or 3) for `page`, and free it; return leaves dropped.
 
     The entry itself is left for the caller to replace.
@@ -37,7 +37,7 @@ def zap_table(memory, machine, counters, space, page, level):
     start = first_page(machine, page, level)
     if level == 2:
         own(memory, machine, start >> 9)
-        dropped = _clear_table(memory, machine, space, start)
+        dropped = _clear_table(memory, machine, root, start)
         _count_dropped(counters, dropped, 1)
         return dropped
     all_dropped = 0
@@ -50,10 +50,10 @@ def zap_table(memory, machine, counters, space, page, level):
         else:
             before = block_of(memory, chunk)
             after = own(memory, machine, chunk)
-            index = entry_index(memory, machine, space, child, 2)
+            index = entry_index(memory, machine, root, child, 2)
             entry = memory.sptes[index]
             leaf_level = 1 if entry == TABLE else 2
-            dropped = _clear_table(memory, machine, space, child) if entry == TABLE else (1 if entry & LEAF else 0)
+            dropped = _clear_table(memory, machine, root, child) if entry == TABLE else (1 if entry & LEAF else 0)
             memory.sptes[index] = 0
         counters.tables_freed += 1 if leaf_level == 1 else 0
         _count_dropped(counters, dropped, leaf_level)
@@ -62,9 +62,9 @@ def zap_table(memory, machine, counters, space, page, level):
 
 
 @kernel
-def _clear_table(memory, machine, space, start):
+def _clear_table(memory, machine, root, start):
     """Clear the level-1 entries of the table that starts at page `start`; return how many were leaves."""
-    first = entry_index(memory, machine, space, start, 1)
+    first = entry_index(memory, machine, root, start, 1)
     dropped = 0
     for index in range(first, first + np.uintp(CHILDREN)):
         leaf = memory.sptes[index]

@@ -76,7 +76,7 @@ def simulate(
     simulation = new_simulation(machine)
     chunks = max(1, write_period(config))  # of the longest period
     marks = new_marks(config.vcpus, chunks)
-    units = new_units(chunks, config.address_spaces)
+    units = new_units(chunks, config.guest_roots)
     concurrency = new_concurrency(config.vcpus)
     rows = []
     for step in steps_of(config):

@@ -7,7 +7,7 @@ the next event of anybody.
 from __future__ import annotations
 
 from core.compiled.kernel import inlined
-from core.mmu.access import is_first_space, next_access
+from core.mmu.access import is_first_root, next_access
 from core.mmu.block import chunk_of, own
 from core.mmu.change import swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
@@ -36,11 +36,11 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     skips = machine.vcpus_disjoint and not shuffles and not machine.random_writes
     while True:
         if state.visit == machine.share:
-            if state.space == state.last_space:
+            if state.root == state.last_root:
                 state.finish = time
                 state.event = FINISHED
                 return DONE
-            state.space += 1
+            state.root += 1
             state.visit = 0
             state.mark = phase.period or NEVER
         if state.visit >= state.mark:
@@ -52,9 +52,9 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             return time
         number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
         page = state.first_page + number
-        level = max(1, leaf_level(memory, machine, state.space, page))
-        # 0 where nothing maps the page: the entries of a missing table are 0
-        entry = memory.sptes[entry_index(memory, machine, state.space, page, level)]
+        mapped = leaf_level(memory, machine, state.root, page)
+        level = max(1, mapped)
+        entry = memory.sptes[entry_index(memory, machine, state.root, page, level)] if mapped else 0
         writable = entry & WRITABLE != 0
         is_logged = phase.logging and machine.pml and entry & DIRTY == 0  # by PML, once a write goes through
         quiet = writable and not is_logged
@@ -73,7 +73,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         count_fault(simulation.counters, entry & PRESENT, write)
         state.pml_fill = 0  # every exit empties the buffer
         if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
-            fix_fast(memory, machine, simulation.counters, state.space, page, level, entry, phase.logging)
+            fix_fast(memory, machine, simulation.counters, state.root, page, level, entry, phase.logging)
             spent = costs.fault_fast
             simulation.times.exit += costs.fault_fast
             if is_logged:
@@ -101,7 +101,7 @@ def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     )
     simulation.counters.accesses += last - visit
     simulation.counters.writes += writes
-    simulation.counters.pages_written += writes * is_first_space(phase, state)
+    simulation.counters.pages_written += writes * is_first_root(phase, state)
     simulation.times.guest += (last - visit) * costs.huge_access
     state.visit = last
     return (last - visit) * costs.huge_access
@@ -139,7 +139,7 @@ def _log_to_pml(memory, machine, costs, simulation, state, page, level, entry):
     The CPU looks at the buffer's index before it logs: it is the write that finds the buffer full which exits.
     """
     block = own(memory, machine, chunk_of(machine, page))
-    swap_entry(memory, entry_index(memory, machine, state.space, page, level), entry, entry | DIRTY)
+    swap_entry(memory, entry_index(memory, machine, state.root, page, level), entry, entry | DIRTY)
     mark_leaf_dirty(memory, machine, block, page, level)
     spent = costs.pml_entry
     simulation.times.guest += costs.pml_entry

@@ -17,13 +17,14 @@ from core.mmu.collapse import collapse_table, zap_small_leaves
 from core.mmu.dirty_log import count_reported, set_all_dirty
 from core.mmu.rearm import (
     clear_dirty_bit,
+    has_small_table,
     rearm_tracked_leaf,
     rearm_word,
     take_dirty_word,
     take_reported_word,
     write_protect,
 )
-from core.mmu.split import CHILDREN, split_down_to
+from core.mmu.split import CHILDREN, split_down_to, splits_so_far
 from core.mmu.walk import entry_index, leaf_level
 from core.sim.fast_forward.units import do_again, finish_unit, forget_units, known_unit, start_unit
 from core.sim.guest import DONE
@@ -203,59 +204,66 @@ def _unit_end(machine, phase, first):
 
 @kernel
 def _split_unit(machine, costs, memory, counters, number):
-    """Split the huge leaves over one 2M region, in all spaces."""
+    """Split the huge leaves over one 2M region, in all roots."""
     page = machine.first + number
-    spent = 0
-    for space in range(machine.spaces):
-        level = leaf_level(memory, machine, space, page)
+    made, splits = 0, splits_so_far(counters)
+    for root in range(machine.roots):
+        level = leaf_level(memory, machine, root, page)
         if level > machine.track_level:
-            splits = split_down_to(memory, machine, counters, space, page, level, machine.track_level)
-            spent += _split_time(machine, costs, counters, splits)
-    return spent
+            made += split_down_to(memory, machine, counters, root, page, level, machine.track_level)
+    return _split_time(machine, costs, counters, made, splits_so_far(counters) - splits)
 
 
 @kernel
-def _split_time(machine, costs, counters, splits):
-    """Time of eager splits, and their flushes: the rmap MMUs flushed after each up to 6.12, the TDP MMU never."""
+def _split_time(machine, costs, counters, made, splits):
+    """Time of eager splits that made so many leaves, and their flushes: the rmap MMUs flushed after each up to 6.12.
+
+    A table that another root had already is only linked.
+    """
     if machine.rmap and machine.flush_each_split:
         counters.tlb_flushes += splits
-    return splits * CHILDREN * costs.split_child
+    return made * costs.split_child + (splits - made // CHILDREN) * costs.table_hold
 
 
 @kernel
 def _enable_unit(machine, costs, memory, counters, stage, first, end):
-    """enable: one walk over one chunk, in all spaces. rmap MMUs visit all rmap heads of the range."""
+    """enable: one walk over one chunk, in all roots. rmap MMUs visit all rmap heads of the range."""
     if stage == WALK and machine.pml:
         return _protect_huge_unit(machine, costs, memory, counters, machine.first + first)
     spent = (end - first) * costs.scan_head if machine.rmap else 0
     page, last = machine.first + first, machine.first + end
     while page < last:
         end_of_table = min(last, (page >> 9) + 1 << 9)  # with 4K backing a chunk straddles two tables
-        for space in range(machine.spaces):
-            spent += _rearm_range(machine, costs, memory, counters, space, page, end_of_table)
+        for root in range(machine.roots):
+            _rearm_huge_leaf(machine, memory, counters, root, page)
+        for root in range(machine.roots_1):
+            spent += _rearm_small_leaves(machine, costs, memory, counters, root, page, end_of_table)
         page = end_of_table
     return spent
 
 
 @kernel
-def _rearm_range(machine, costs, memory, counters, space, page, end):
-    """Re-arm every leaf over pages `page` to `end` - 1 of one 2M region; return what that takes beside rmap heads.
+def _rearm_huge_leaf(machine, memory, counters, root, page):
+    """Re-arm the huge leaf that maps `page`, if one does: that costs nothing beside the 512 entries of a table.
 
-    With PML it is their D-bits that are cleared: the TDP MMU does so in huge leaves too, the rmap MMUs in tracked ones.
+    With PML it is the D-bit that is cleared: the TDP MMU does so in all leaves, the rmap MMUs in tracked ones.
     """
-    level = leaf_level(memory, machine, space, page)
+    level = leaf_level(memory, machine, root, page)
     if level > 1:
-        # one huge leaf costs nothing beside the 512 entries of a table
-        index = entry_index(memory, machine, space, page, level)
+        index = entry_index(memory, machine, root, page, level)
         if not machine.pml:
             write_protect(memory, counters, index)
         elif level <= machine.track_level or not machine.rmap:
             clear_dirty_bit(memory, counters, index)
-        return 0
-    if not memory.sptes[entry_index(memory, machine, space, page, 2)]:
+
+
+@kernel
+def _rearm_small_leaves(machine, costs, memory, counters, root, page, end):
+    """Re-arm the 4K leaves of pages `page` to `end` - 1 of one 2M region; return what that takes beside rmap heads."""
+    if not has_small_table(memory, machine, root, page):
         return 0
     changed = 0
-    start = entry_index(memory, machine, space, page, 1)
+    start = entry_index(memory, machine, root, page, 1)
     for index in range(start, start + np.uintp(end - page)):
         if memory.sptes[index] & PRESENT:
             changed += rearm_tracked_leaf(memory, machine, counters, index)
@@ -265,10 +273,10 @@ def _rearm_range(machine, costs, memory, counters, space, page, end):
 @kernel
 def _protect_huge_unit(machine, costs, memory, counters, page):
     """enable with PML: leaves that are too large to be tracked are made read-only by a walk above the 4K level."""
-    for space in range(machine.spaces):
-        level = leaf_level(memory, machine, space, page)
+    for root in range(machine.roots):
+        level = leaf_level(memory, machine, root, page)
         if level > machine.track_level:
-            write_protect(memory, counters, entry_index(memory, machine, space, page, level))
+            write_protect(memory, counters, entry_index(memory, machine, root, page, level))
     return costs.scan_head if machine.rmap else costs.walk_entry
 
 
@@ -289,11 +297,13 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
             continue
         spent += costs.clear_word
         ioctl.changed = 1
-        splits, visited, changed = rearm_word(memory, machine, counters, word, mask)
+        splits = splits_so_far(counters)
+        made, visited, changed = rearm_word(memory, machine, counters, word, mask)
+        splits = splits_so_far(counters) - splits
         region = (machine.first + (word << 6)) >> 9
         if splits:
             ioctl.split_region = region
-            spent += _split_time(machine, costs, counters, splits)
+            spent += _split_time(machine, costs, counters, made, splits)
         page_cost = costs.clear_split_page if ioctl.split_region == region else costs.clear_page
         # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are,
         # which is one huge leaf where nothing is split
@@ -305,19 +315,19 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
 
 @kernel
 def _disable_unit(machine, costs, memory, simulation, first, end):
-    """disable: make room for huge leaves over one 2M region, in all spaces."""
+    """disable: make room for huge leaves over one 2M region, in all roots."""
     if machine.leaf_level == 1:
         return 0
     spent = (end - first) * costs.scan_head if machine.rmap else costs.walk_entry
-    for space in range(machine.spaces):
+    for root in range(machine.roots):
         page = machine.first + first
         if machine.rmap:
-            dropped = zap_small_leaves(memory, machine, simulation.counters, space, page, machine.first + end - 1)
+            dropped = zap_small_leaves(memory, machine, simulation.counters, root, page, machine.first + end - 1)
             if dropped:
                 simulation.ioctl.changed = 1
         else:
             flushes = simulation.counters.tlb_flushes
-            dropped = collapse_table(memory, machine, simulation.counters, space, page)
+            dropped = collapse_table(memory, machine, simulation.counters, root, page)
             spent += (simulation.counters.tlb_flushes - flushes) * costs.flush
             if dropped and machine.collapse_in_place:
                 simulation.ioctl.changed = 1

@@ -79,9 +79,9 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
             else:
                 put(simulation.waiters, time, actor)
         if in_section:
-            space, page, write = vcpu.space, vcpu.page, vcpu.write != 0
-            level = vcpu.level if at_once else leaf_level(memory, machine, space, page)
-            hold = handle_fault(memory, machine, costs, simulation.counters, space, page, level, write, phase.logging)
+            root, page, write = vcpu.root, vcpu.page, vcpu.write != 0
+            level = vcpu.level if at_once else leaf_level(memory, machine, root, page)
+            hold = handle_fault(memory, machine, costs, simulation.counters, root, page, level, write, phase.logging)
             simulation.times.lock_hold += hold
             if machine.faults_write_lock:
                 time = _count_write_lock(costs, simulation, vcpu, time) + hold
@@ -167,7 +167,7 @@ def start_pass(machine, costs, simulation, phase):
         state.mark = phase.period or NEVER
         state.alone = 0
         state.pml_fill = 0
-        state.space = 0 if phase.all_spaces else vcpu % machine.spaces
-        state.last_space = machine.spaces - 1 if phase.all_spaces else state.space
+        state.root = 0 if phase.all_roots else vcpu % machine.roots
+        state.last_root = machine.roots - 1 if phase.all_roots else state.root
         state.event = RUN
         put(simulation.queue, start, vcpu)

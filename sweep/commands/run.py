@@ -116,6 +116,8 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
     address = request.address or chosen_address(plan.estimated_seconds)
     if plan.batches and request.address is None:
         print(f"splitsweep: {choice_text(address, plan.estimated_seconds)}", file=sys.stderr)
+    for note in _notes(request.sweep):
+        print(note, file=sys.stderr)
     outcome = _executed(request, plan, store, address, pool)
     print(f"{request.location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted_by is not None:
@@ -194,9 +196,17 @@ def _end_at_once(go_on: str, number: int) -> None:
     os._exit(128 + number)
 
 
+def _notes(sweep: Spec) -> Iterator[str]:
+    """What the configs ask for that no kernel does, or that does nothing: each once."""
+    from core.config import config_notes
+
+    for note in dict.fromkeys(note for config in sweep.configs for note in config_notes(config)):
+        yield f"note: {note}"
+
+
 def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     """What would run, for a human who is about to start it."""
-    from core.config import config_notes, config_text
+    from core.config import config_text
     from sweep.running.progress import duration_text
 
     merged = f", {sweep.merged} points merged with an equal config" if sweep.merged else ""
@@ -204,8 +214,7 @@ def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     yield f"{sweep.name}: {len(sweep.configs)} configs{merged}{excluded}"
     seconds = duration_text(plan.estimated_seconds)
     yield f"{location}: {plan.already_done} done already, {plan.configs_to_run} to run, about {seconds} of one core"
-    for note in dict.fromkeys(note for config in sweep.configs for note in config_notes(config)):
-        yield f"note: {note}"
+    yield from _notes(sweep)
     for config in sweep.configs[:CONFIGS_SHOWN]:
         yield f"  {config_text(config)}"
     if len(sweep.configs) > CONFIGS_SHOWN:

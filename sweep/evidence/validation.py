@@ -37,7 +37,7 @@ ALONE_SECONDS: Final = 2.0
 HEADING_FIELDS: Final = ("mmu", "write_percent", "initially_all_set")
 """What stands above every table, as above those of `table --published`."""
 
-ROW_FIELDS: Final = ("vcpus", "mem_per_vcpu", "write_percent", "slots", "address_spaces")
+ROW_FIELDS: Final = ("vcpus", "mem_per_vcpu", "write_percent", "slots", "guest_roots")
 """The first of these that varies inside a table is laid out downwards."""
 
 PhaseTimes = dict[tuple[str, int | None], tuple[float, float | None, float | None]]

@@ -32,11 +32,11 @@ X_TITLES: Final = {
     "mem_per_vcpu": "memory per vCPU",
     MEM_TOTAL: "memory of all vCPUs",
     "write_percent": "accesses that write (%)",
-    "address_spaces": "address spaces",
+    "guest_roots": "roots of the guest",
     "slots": "memslots",
 }
 
-DOUBLING_FIELDS: Final = ("vcpus", *SIZES, "address_spaces", "slots")
+DOUBLING_FIELDS: Final = ("vcpus", *SIZES, "guest_roots", "slots")
 """Numbers that people double from one config to the next: log2 axes show those at even distances."""
 
 SIZE_UNITS: Final = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from core.config import RENAMED
 from sweep.errors import QueryError
 from sweep.showing.chart_axes import WordAxis, error_axis, looks, x_axis, y_axis
 from sweep.showing.chart_panels import Frame, panel
@@ -59,6 +60,8 @@ def chart_tables(
 ) -> list[Table]:
     """The tables to draw: those of `splitsweep table`, with x as rows and color as columns."""
     for option, name in (("--x", x), ("--color", color)):
+        if name in RENAMED:
+            raise QueryError(f"{option}: {name} is called {RENAMED[name]} now")
         if name not in LAID_OUT_FIELDS:
             raise QueryError(f"{option}: there is no field {name!r} to draw; allowed: {', '.join(LAID_OUT_FIELDS)}")
     if x == color:

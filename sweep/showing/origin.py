@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from core.config import field_text
+from core.config import FIELDS, Config, counterfactuals, field_text
 from core.costs.profile import load_profile
 from core.errors import ProfileError
 from sweep.showing.points import Facts
@@ -62,6 +62,7 @@ def facts_captions(facts: Sequence[Facts]) -> list[str]:
 def trust_notes(tables: Sequence[Table]) -> Iterator[str]:
     """What keeps the numbers of the tables from being taken at their word."""
     cells = [cell for table in tables for cell in table.cells.values() if cell.value is not None]
+    yield from dict.fromkeys(sentence for cell in cells for sentence in _counterfactuals(cell.facts))
     yield from extrapolation_notes([cell.facts for cell in cells if cell.facts])
     torn = [cell for cell in cells if _disagreement(cell) > DISAGREEMENT]
     if torn:
@@ -72,6 +73,13 @@ def trust_notes(tables: Sequence[Table]) -> Iterator[str]:
             f"repeats disagree: {len(torn)} of {len(cells)} values are medians of repeats more than {DISAGREEMENT:g}x "
             f"apart, most at {where}: {worst.lowest:.4g} to {worst.highest:.4g} in {worst.repeats} repeats"
         )
+
+
+def _counterfactuals(facts: Facts) -> list[str]:
+    """What no kernel does of what the cell's config asks for; what a kernel was measured to do is none of it."""
+    if not facts or facts["engine"] == "kvm":
+        return []
+    return counterfactuals(Config(**{name: facts[name] for name in FIELDS if name in facts}))
 
 
 def cpus_beyond(facts: Facts) -> int | None:

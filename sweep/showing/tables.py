@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from core.config import CHOICES, FIELDS, LIVE_FIELDS, MEM_TOTAL
+from core.config import CHOICES, FIELDS, LIVE_FIELDS, MEM_TOTAL, RENAMED
 from sweep.errors import QueryError
 from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
 from sweep.showing.points import ORIGIN_FIELDS, Facts, Metric, Point, wanted_points
@@ -39,7 +39,7 @@ TELLING_FIELDS: Final = ("engine", "profile", "label", *ORIGIN_FIELDS)
 FOLLOWING_FIELDS: Final = (
     "pml",
     "guest_page",
-    "address_spaces",
+    "guest_roots",
     "write_pattern",
     "populate_writes",
     "seed",
@@ -127,6 +127,8 @@ def metric_tables(
 ) -> list[Table]:
     """The tables of `metric`: one for each combination of the fields that are neither rows nor columns nor repeat."""
     for option, name in (("--rows", rows), ("--columns", columns)):
+        if name in RENAMED:
+            raise QueryError(f"{option}: {name} is called {RENAMED[name]} now")
         if name not in LAID_OUT_FIELDS:
             raise QueryError(f"{option}: there is no field {name!r} to lay out; allowed: {', '.join(LAID_OUT_FIELDS)}")
     if rows == columns:

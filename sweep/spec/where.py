@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from core.config import FIELDS, NAMES
+from core.config import FIELDS, NAMES, RENAMED
 from core.sizes import parse_size
 from sweep.errors import SpecError
 
@@ -127,6 +127,8 @@ def _nodes(tree: object) -> Iterator[dict[str, Any]]:
 
 def _field(column_names: Sequence[str], fields: Collection[str]) -> str:
     written = ".".join(column_names)
+    if written.lower() in RENAMED:
+        raise SpecError(f"where: {written} is called {RENAMED[written.lower()]} now")
     if written.lower() not in fields:
         raise SpecError(
             f"where: no field {written} (texts go in single quotes, like mmu = 'tdp'); fields: {', '.join(fields)}"

@@ -39,7 +39,7 @@ def configurations(draw: st.DrawFn, **fixed: Any) -> Config:
         "initially_all_set": manual and draw(st.booleans()),
         "granularity": draw(st.sampled_from(["4K", "4K", "2M"])) if backing != "4K" else "4K",
         "guest_page": draw(st.sampled_from([None, "4K", "2M", "1G"])),
-        "address_spaces": draw(st.sampled_from([1, 1, 2, 3])) if backing != "1G" else 1,
+        "guest_roots": draw(st.sampled_from([1, 1, 2, 3])) if backing != "1G" else 1,
         "slots": draw(st.sampled_from([1, 1, vcpus])),
         "iterations": draw(st.integers(1, 3)) if backing != "1G" else 1,
         "populate_writes": draw(st.sampled_from(["all", "same"])),

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import LIVE_FIELDS, Config, config_notes, config_record, config_text, make_config, parse_field
+from core.config import (
+    LIVE_FIELDS,
+    Config,
+    config_notes,
+    config_record,
+    config_text,
+    counterfactuals,
+    make_config,
+    parse_field,
+)
 from core.errors import ConfigError
 from core.identity import config_id, identifying_record
 from tests.core.configurations import configurations
@@ -42,7 +51,7 @@ def test_without_manual_protection_nothing_starts_all_set() -> None:
     ("values", "field", "normalised"),
     [
         ({"mmu": "tdp", "guest_page": "2M"}, "guest_page", None),
-        ({"mmu": "legacy_tdp", "address_spaces": 8}, "address_spaces", 1),
+        ({"mmu": "legacy_tdp", "guest_roots": 8}, "guest_roots", 1),
         ({"mmu": "shadow", "pml": True}, "pml", False),
         ({"mmu": "shadow", "backing": "2M"}, "guest_page", "2M"),
         ({"mmu": "nested", "backing": "2M"}, "guest_page", "1G"),
@@ -77,6 +86,13 @@ def test_a_field_without_effect_is_normalised_away(values: dict[str, object], fi
         ({"mem_per_vcpu": "4KiB"}, "is not made of whole 64-page words of the dirty bitmap"),
         ({"mem_per_vcpu": "1GiB", "backing": "1G", "slots": 2}, "a multiple of 2GiB"),
         ({"vcpus": 4096, "mem_per_vcpu": "1TiB"}, "is over 64TiB"),
+        (
+            {"mem_per_vcpu": "8TiB"},
+            "slots: 8TiB in 1 slot(s): a memslot holds at most 2^31 - 1 pages, just under 8TiB; allowed: slots = 2 or",
+        ),
+        ({"mem_per_vcpu": "12TiB", "backing": "1G"}, "slots: 12TiB in 1 slot(s): "),
+        ({"vcpus": 48, "mem_per_vcpu": "1TiB", "slots": 3}, "allowed: slots = 8 or more"),
+        ({"address_spaces": 2}, "address_spaces: this field is called guest_roots now"),
         ({"initially_all_set": True, "manual_protect": False}, "initially_all_set: true needs manual_protect = true"),
         ({"granularity": "2M"}, "granularity: 2M needs 2M or 1G leaves, but backing = 4K"),
         ({"granularity": "2M", "backing": "2M", "mmu": "shadow", "guest_page": "4K"}, "but guest_page = 4K"),
@@ -94,6 +110,49 @@ def test_what_cannot_be_is_refused_with_field_value_and_remedy(values: dict[str,
         make_config(values)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"split": "lazy"},
+            "counterfactual: split = lazy on tdp is what kernels before 6.2 do; 6.12 splits",
+        ),
+        ({"split": "lazy", "kernel": "7.3"}, "counterfactual: split = lazy on tdp is what kernels before 6.2 do; 7.3"),
+        ({"split": "fault", "kernel": "6.1"}, "counterfactual: split = fault on tdp came with kernel 6.2; 6.1 drops"),
+        ({"mmu": "legacy_tdp"}, "counterfactual: split = eager on legacy_tdp follows the thread's series"),
+        ({"mmu": "shadow"}, "counterfactual: split = eager on shadow follows the thread's series"),
+        ({"mmu": "nested", "split": "fault"}, "counterfactual: split = fault on nested was proposed in the thread"),
+        ({"granularity": "2M"}, "counterfactual: granularity = 2M was proposed in the thread; no kernel has it"),
+    ],
+)
+def test_what_no_kernel_does_is_allowed_and_called_counterfactual(values: dict[str, object], sentence: str) -> None:
+    notes = config_notes(make_config({"backing": "2M"} | values))
+    assert [note for note in notes if note.startswith(sentence)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kernel": kernel, "mmu": mmu, "split": split}
+        for mmu, splits in {
+            "tdp": {"6.1": ("lazy", "eager"), "6.12": ("fault", "eager"), "7.3": ("fault", "eager")},
+            "nested": dict.fromkeys(("6.1", "6.12", "7.3"), ("lazy", "eager")),
+            "legacy_tdp": dict.fromkeys(("6.1", "6.12", "7.3"), ("lazy",)),
+            "shadow": dict.fromkeys(("6.1", "6.12", "7.3"), ("lazy",)),
+        }.items()
+        for kernel, of_kernel in splits.items()
+        for split in of_kernel
+    ],
+)
+def test_what_a_kernel_does_is_not(values: dict[str, object]) -> None:
+    assert config_notes(make_config({"backing": "2M"} | values)) == []
+
+
+def test_where_nothing_can_be_split_no_way_of_splitting_is_counterfactual() -> None:
+    assert counterfactuals(make_config({"split": "lazy", "backing": "4K"})) == []
+    assert counterfactuals(make_config({"mmu": "shadow", "backing": "2M", "guest_page": "4K"})) == []
 
 
 def test_eager_splitting_of_4k_backing_is_allowed_and_noted() -> None:

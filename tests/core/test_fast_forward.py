@@ -64,7 +64,7 @@ def repetitive_configurations(draw: st.DrawFn) -> Config:
         "initially_all_set": manual and draw(st.booleans()),
         "granularity": draw(st.sampled_from(["4K", "4K", "2M"])) if backing == "2M" else "4K",
         "guest_page": draw(st.sampled_from([None, "4K", "2M", "1G"])),
-        "address_spaces": draw(st.sampled_from([1, 1, 2])),
+        "guest_roots": draw(st.sampled_from([1, 1, 2])),
         "slots": draw(st.sampled_from([1, 1, 2])),
         "iterations": draw(st.integers(1, 2)),
         "populate_writes": draw(st.sampled_from(["all", "same"])),
@@ -94,7 +94,7 @@ def test_small_configurations_of_every_kind_give_the_same(config: Config) -> Non
         {"mmu": "legacy_tdp", "split": "lazy", "backing": "1G", "vcpus": 3, "initially_all_set": False},
         {"mmu": "tdp", "split": "eager", "backing": "1G", "vcpus": 2, "write_percent": 30, "pml": False},
         {"mmu": "shadow", "split": "eager", "backing": "1G", "guest_page": "4K", "populate_writes": "same"},
-        {"mmu": "nested", "split": "fault", "backing": "1G", "address_spaces": 2, "write_percent": 1},
+        {"mmu": "nested", "split": "fault", "backing": "1G", "guest_roots": 2, "write_percent": 1},
         {"mmu": "tdp", "split": "fault", "backing": "1G", "granularity": "2M", "kernel": "7.3"},
     ],
 )

@@ -14,6 +14,7 @@ from core.sim.engine import simulate
 from core.tables import Memory, Words, bitmap_in_order, machine_of
 
 DATA = Path(__file__).parent.parent / "data"
+MODEL = Path(__file__).parents[2] / "docs" / "model.md"
 
 RECORDED = {"kvm-counts.csv": 106, "kvm-counts-2.csv": 69}
 """The files, with the configurations in each."""
@@ -141,6 +142,50 @@ def are_flushes_the_regions(row: Row) -> bool:
     if row["phase"] == "disable":
         return row["mmu"] == "tdp" and row["kernel"] != "7.3"
     return row["vcpus"] == 1 or not (row["phase"] == "populate" or (row["phase"] == "dirty" and row["mmu"] == "tdp"))
+
+
+LISTED = {
+    "kernel": "kernel",
+    "backing": "backing",
+    "guest_page": "guest page",
+    "vcpus": "vCPUs",
+    "slots": "slots",
+    "write_percent": "writes, %",
+    "write_pattern": "pattern",
+    "populate_writes": "populate writes",
+}
+"""The fields whose recorded values docs/model.md lists, with their titles there."""
+
+
+def recorded_table() -> list[str]:
+    """What was recorded, as the lines of a table: the values that occur for each MMU and way of splitting."""
+    lines = [f"| mmu | split | {' | '.join(LISTED.values())} | configurations |", "|---" * (len(LISTED) + 3) + "|"]
+    groups: dict[tuple[str, str], Counts] = {}
+    for _, counts in CONFIGURATIONS.values():
+        groups.setdefault((counts[0]["mmu"], counts[0]["split"]), []).append(counts[0])
+    for (mmu, split), rows in sorted(groups.items()):
+        values = [", ".join(sorted({row[name] for row in rows}, key=_by_number)) for name in LISTED]
+        lines.append(f"| {mmu} | {split} | {' | '.join(value or '-' for value in values)} | {len(rows)} |")
+    return lines
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return 0.0, text
+
+
+def test_the_docs_list_what_was_recorded() -> None:
+    assert "\n".join(recorded_table()) in MODEL.read_text()
+
+
+def test_all_of_it_is_without_pml_with_private_memory_and_one_root() -> None:
+    configs = [config for config, _ in CONFIGURATIONS.values()]
+    common = ("pml", "partitioned", "guest_roots", "access_order", "granularity")
+    assert {tuple(getattr(config, name) for name in common) for config in configs} == {
+        (False, True, 1, "sequential", "4K")
+    }
 
 
 def test_the_files_hold_every_configuration_that_was_measured() -> None:

@@ -15,7 +15,7 @@ CONFIGURATIONS: list[dict[str, object]] = [
     {"mmu": "tdp", "split": "fault", "backing": "2M", "pml": False, "vcpus": 2, "write_percent": 20},
     {"mmu": "tdp", "split": "eager", "backing": "2M", "write_percent": 30, "write_pattern": "random", "kernel": "7.3"},
     {"mmu": "legacy_tdp", "split": "lazy", "backing": "2M", "vcpus": 3, "initially_all_set": False, "slots": 3},
-    {"mmu": "shadow", "split": "eager", "backing": "2M", "address_spaces": 2, "access_order": "random"},
+    {"mmu": "shadow", "split": "eager", "backing": "2M", "guest_roots": 2, "access_order": "random"},
     {"mmu": "nested", "split": "lazy", "backing": "4K", "vcpus": 2, "partitioned": False, "manual_protect": False},
     {"mmu": "legacy_tdp", "split": "fault", "backing": "2M", "granularity": "2M", "populate_writes": "same"},
     {"mmu": "legacy_tdp", "split": "lazy", "backing": "2M", "mem_per_vcpu": "12MiB"},  # skips

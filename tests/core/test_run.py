@@ -26,7 +26,7 @@ def test_a_live_run_is_guessed_to_take_its_start_at_least() -> None:
         ({"write_percent": 10}, {"write_percent": 100}),
         ({"backing": "2M"}, {"backing": "4K"}),
         ({"partitioned": True, "vcpus": 64}, {"partitioned": False, "vcpus": 64}),
-        ({"mmu": "nested", "address_spaces": 1}, {"mmu": "nested", "address_spaces": 4}),
+        ({"mmu": "nested", "guest_roots": 1}, {"mmu": "nested", "guest_roots": 4}),
     ],
 )
 def test_a_live_run_with_more_to_do_is_guessed_to_take_longer(less: dict[str, object], more: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ What finds its pages writable and needs no log is not stepped through: such acce
 from __future__ import annotations
 
 from core.compiled.kernel import inlined, kernel
-from core.mmu.access import count_page_written, is_first_space, next_access
+from core.mmu.access import count_page_written, is_first_root, next_access
 from core.mmu.block import chunk_of, own
 from core.mmu.change import swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
@@ -38,19 +38,20 @@ def run_along(machine, costs, memory, simulation, concurrency, phase, vcpu, time
         if state.visit == machine.share:
             state.visit = 0
             guest.passes += 1
-            if phase.ioctl == 0:  # one pass, over one space or over all
-                if state.space == state.last_space:
+            if phase.ioctl == 0:  # one pass, over one root or over all
+                if state.root == state.last_root:
                     drain_pml(machine, memory, simulation, concurrency, phase, vcpu)
                     state.finish = time
                     state.event = FINISHED
                     return DONE
-                state.space += 1
+                state.root += 1
             elif shuffles:
                 key = order_key(machine.seed, vcpu, phase.pass_number + guest.passes)
         number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
         page = state.first_page + number
-        level = max(1, leaf_level(memory, machine, state.space, page))
-        entry = memory.sptes[entry_index(memory, machine, state.space, page, level)]
+        mapped = leaf_level(memory, machine, state.root, page)
+        level = max(1, mapped)
+        entry = memory.sptes[entry_index(memory, machine, state.root, page, level)] if mapped else 0
         writable = entry & WRITABLE != 0
         is_logged = phase.logging and machine.pml and entry & DIRTY == 0  # by PML, once a write goes through
         quiet = writable and not is_logged
@@ -72,7 +73,7 @@ def run_along(machine, costs, memory, simulation, concurrency, phase, vcpu, time
         add_fault(concurrency.timeline, time)
         drain_pml(machine, memory, simulation, concurrency, phase, vcpu)  # every exit empties the buffer
         if entry & PRESENT and is_fast(machine, entry, level, phase.logging):
-            fix_fast(memory, machine, simulation.counters, state.space, page, level, entry, phase.logging)
+            fix_fast(memory, machine, simulation.counters, state.root, page, level, entry, phase.logging)
             simulation.times.exit += costs.fault_fast
             stall = costs.fault_fast
             if is_logged:
@@ -184,7 +185,7 @@ def _log_to_pml(machine, costs, memory, simulation, concurrency, phase, vcpu, pa
     """
     state = simulation.vcpus[vcpu]
     own(memory, machine, chunk_of(machine, page))
-    swap_entry(memory, entry_index(memory, machine, state.space, page, level), entry, entry | DIRTY)
+    swap_entry(memory, entry_index(memory, machine, state.root, page, level), entry, entry | DIRTY)
     spent = costs.pml_entry
     if state.pml_fill == PML_BUFFER:
         drain_pml(machine, memory, simulation, concurrency, phase, vcpu)
@@ -221,7 +222,7 @@ def _run_quietly(machine, costs, memory, simulation, concurrency, phase, vcpu, t
     counters.accesses += pages
     counters.writes += writes
     if phase.ioctl == 0 and machine.partitioned:
-        counters.pages_written += writes * is_first_space(phase, state)
+        counters.pages_written += writes * is_first_root(phase, state)
     elif concurrency.guests[vcpu].passes < 2:  # afterwards every page of its share has been counted
         for number in range(visit, visit + pages):
             if phase.write_all or is_written_by_stride(number, machine.write_percent, machine.write_stride):
@@ -255,7 +256,7 @@ def _quiet_pages(machine, memory, phase, state, level):
     if level > 1:
         return rest_of_leaf(machine, page, level)
     needed = PRESENT | WRITABLE | (DIRTY if phase.logging and machine.pml else 0)
-    start = entry_index(memory, machine, state.space, page, 1)
+    start = entry_index(memory, machine, state.root, page, 1)
     most = 512 - ((page - machine.chunk_start) & 511)
     pages = 0
     while pages < most and memory.sptes[start + pages] & needed == needed:

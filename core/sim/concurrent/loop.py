@@ -144,13 +144,13 @@ def _enter(costs, simulation, vcpu, actor, time, writes, waited):
 def _critical_section(machine, costs, memory, simulation, concurrency, phase, actor):
     """Handle the vCPU's fault inside the lock, on what memory is by now; return how long that takes."""
     vcpu, felt, counters = simulation.vcpus[actor], concurrency.felt, simulation.counters
-    space, page = vcpu.space, vcpu.page
-    level = leaf_level(memory, machine, space, page)
-    entry = memory.sptes[entry_index(memory, machine, space, page, level)] if level else 0
+    root, page = vcpu.root, vcpu.page
+    level = leaf_level(memory, machine, root, page)
+    entry = memory.sptes[entry_index(memory, machine, root, page, level)] if level else 0
     guest = concurrency.guests[actor]
     guest.retried = 1 if level != vcpu.level or (level and entry != guest.entry) else 0
     flushes = counters.tlb_flushes
-    hold = handle_fault(memory, machine, costs, counters, space, page, level, vcpu.write != 0, phase.logging)
+    hold = handle_fault(memory, machine, costs, counters, root, page, level, vcpu.write != 0, phase.logging)
     simulation.times.lock_hold += hold
     felt.retries += guest.retried
     if phase.ioctl:  # in a pass of its own, what vCPUs' flushes do to others is part of what a fault costs
@@ -165,7 +165,7 @@ def _go_on(machine, simulation):
         vcpu = simulation.vcpus[number]
         vcpu.first_page = machine.first + (number * machine.pages_per_vcpu if machine.partitioned else 0)
         vcpu.visit %= machine.share
-        vcpu.space = vcpu.last_space = number % machine.spaces
+        vcpu.root = vcpu.last_root = number % machine.roots
         vcpu.pml_fill = 0
         vcpu.event = RUN
         put(simulation.queue, 0, number)

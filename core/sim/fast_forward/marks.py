@@ -72,7 +72,7 @@ def skip_alone(machine, memory, simulation, marks, phase, state, time):
     duration = 0
     start = marks.start[0]
     is_alike = state.visit == start.visit + phase.period and state.pml_fill == start.pml_fill
-    if state.alone and is_alike and state.space == start.space:
+    if state.alone and is_alike and state.root == start.root:
         periods = periods_alike(machine, memory, state, phase.period, marks.start_blocks, machine.chunks)
         if periods:
             duration = periods * (time - marks.alone.time)

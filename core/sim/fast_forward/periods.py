@@ -152,4 +152,4 @@ def _is_settled(machine, memory, chunk):
 
 @inlined
 def _is_under_table(machine, memory, state, chunk):
-    return memory.sptes[entry_index(memory, machine, state.space, chunk << 9, 3)] == TABLE
+    return memory.sptes[entry_index(memory, machine, state.root, chunk << 9, 3)] == TABLE

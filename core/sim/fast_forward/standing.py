@@ -76,7 +76,7 @@ def stand_alike(machine, simulation, standing, pages, time):
             return False
         if now.event == FINISHED:
             continue
-        if now.visit != then.visit + pages or now.space != then.space or now.pml_fill != then.pml_fill:
+        if now.visit != then.visit + pages or now.root != then.root or now.pml_fill != then.pml_fill:
             return False
         if now.event == RUN:
             continue

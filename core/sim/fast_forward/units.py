@@ -32,16 +32,16 @@ class Units(NamedTuple):
     units: npt.NDArray[Any]
     counts: Integers  # per unit, what it counted
     place: Record
-    upper: Bytes  # per space, the level-3 entry before a unit
+    upper: Bytes  # per root, the level-3 entry before a unit
 
 
-def new_units(chunks: int, spaces: int) -> Units:
+def new_units(chunks: int, roots: int) -> Units:
     """Nothing is known yet; the write pattern repeats after at most so many chunks."""
     return Units(
         units=np.zeros(chunks, UNIT),
         counts=np.zeros((chunks, words_of(COUNTERS)), np.int64),
         place=new_record(PLACE),
-        upper=np.zeros(spaces, np.uint8),
+        upper=np.zeros(roots, np.uint8),
     )
 
 
@@ -78,8 +78,8 @@ def start_unit(machine, memory, simulation, units, number, chunk):
     units.units[number].before = hold(memory, chunk)
     units.units[number].changed = simulation.ioctl.changed
     simulation.ioctl.changed = 0
-    for space in range(machine.spaces):
-        units.upper[space] = memory.sptes[entry_index(memory, machine, space, chunk << 9, 3)]
+    for root in range(machine.roots):
+        units.upper[root] = memory.sptes[entry_index(memory, machine, root, chunk << 9, 3)]
     counted = units.counts[number]
     for index in range(counted.size):
         counted[index] = simulation.counts[index]
@@ -91,8 +91,8 @@ def finish_unit(machine, memory, simulation, units, number, chunk, spent):
     unit = units.units[number]
     changed = simulation.ioctl.changed
     simulation.ioctl.changed |= unit.changed
-    for space in range(machine.spaces):
-        if units.upper[space] != memory.sptes[entry_index(memory, machine, space, chunk << 9, 3)]:
+    for root in range(machine.roots):
+        if units.upper[root] != memory.sptes[entry_index(memory, machine, root, chunk << 9, 3)]:
             release(memory, unit.before)
             return
     is_like(memory, machine, chunk, unit.before)  # where nothing was done, nothing needs a block of its own

@@ -24,11 +24,11 @@ ARRIVE = 6  # it is at the lock, its atomic done where it reads
 VCPU: Final = layout(
     [
         "first_page",  # of its share
-        "visit",  # visits done in this pass and space
+        "visit",  # visits done in this pass and root
         "mark",  # visits after which it stops for a moment (sim.fast_forward)
         "alone",  # it got from its last mark but one to its last without the lock
-        "space",
-        "last_space",
+        "root",
+        "last_root",
         "draw",  # state of the write generator
         "pml_fill",  # entries in the PML buffer
         "page",  # the faulting page

@@ -14,7 +14,9 @@ from core.mmu.block import hold, is_like, own, release, share
 from core.tables import Memory, machine_of, new_memory
 
 CHUNKS = 6
-CONFIG = make_config({"mem_per_vcpu": CHUNKS * 2 * 2**20, "backing": "2M", "mmu": "nested", "address_spaces": 2})
+CONFIG = make_config(
+    {"mem_per_vcpu": CHUNKS * 2 * 2**20, "backing": "2M", "mmu": "nested", "guest_page": "4K", "guest_roots": 2}
+)
 
 
 def new_machine_and_memory() -> tuple[Record, Memory]:

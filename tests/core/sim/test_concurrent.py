@@ -55,12 +55,12 @@ def concurrent_configurations(draw: st.DrawFn) -> Config:
 def untracked_pages(config: Config, memory: Memory) -> int:
     """4K pages that a write would dirty without a trace: no fault, no log, and their bit is 0."""
     machine = machine_of(config)
-    small = memory.sptes[: machine.level2].reshape(machine.blocks, machine.spaces, 512)[memory.block_of]
+    small = memory.sptes[: machine.level2].reshape(machine.blocks, machine.roots_1, 512)[memory.block_of]
     offset = int(machine.first - machine.chunk_start)
     dirty = np.unpackbits(bitmap_in_order(machine, memory, memory.dirty).view(np.uint8), bitorder="little")
     untracked = 0
-    for space in range(int(machine.spaces)):
-        leaves = small[:, space].ravel()[offset : offset + config.pages]
+    for root in range(int(machine.roots_1)):
+        leaves = small[:, root].ravel()[offset : offset + config.pages]
         armed = leaves & (DIRTY if config.pml else WRITABLE)
         untracked += int(((leaves & LEAF != 0) & (leaves & WRITABLE != 0) & (armed != 0) & (dirty == 0)).sum())
     return untracked

@@ -254,6 +254,11 @@ def test_numbers_of_a_phase_are_those_written(tmp_path: Path) -> None:
     assert values(str(tmp_path), "SELECT sum(seconds) FROM phases") == [(7.0,)]
 
 
+def test_a_column_that_was_renamed_is_told_by_its_new_name(dataset: str) -> None:
+    with pytest.raises(QueryError, match="SQL: address_spaces is called guest_roots now"):
+        query(dataset, "SELECT address_spaces FROM runs")
+
+
 def test_shards_from_before_the_live_engine_are_read_beside_newer_ones(tmp_path: Path) -> None:
     write_shard(tmp_path, [shadow(2)])
     as_of_former_version(tmp_path, [*LIVE_FIELDS, "cpu_model", "label", "profile_digest"])
@@ -262,5 +267,6 @@ def test_shards_from_before_the_live_engine_are_read_beside_newer_ones(tmp_path:
     assert values(str(tmp_path), asked) == [(2, *rest)]
     write_shard(tmp_path, [shadow(4)], batch=1)
     assert values(str(tmp_path), asked) == [(2, *rest), (4, *rest)]
+    assert values(str(tmp_path), "SELECT DISTINCT guest_roots FROM phases") == [(1,)]
     columns = [column.name for column in RUN_COLUMNS]
     assert query(str(tmp_path), "SELECT * FROM runs").column_names == [*columns, "origin"]

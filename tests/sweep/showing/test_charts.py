@@ -127,7 +127,7 @@ def test_published_values_stand_beside_their_prediction_with_the_error(tmp_path:
 
 
 def test_published_says_so_where_nothing_was_published(tmp_path: Path) -> None:
-    write_shard(tmp_path, [config(vcpus=3)])
+    write_shard(tmp_path, [config(vcpus=3, split="lazy")])
     assert spec(tmp_path, published=True)["title"]["subtitle"][0] == "nothing published for these configs"
 
 

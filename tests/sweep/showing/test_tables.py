@@ -28,6 +28,10 @@ CAPTION = (
 
 PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in published_measurements()}
 
+COUNTERFACTUAL = (
+    "counterfactual: split = eager on legacy_tdp follows the thread's series; kernels need tdp_mmu=Y for it"
+)
+
 THREAD = {"mem_per_vcpu": "1GiB", "backing": "1G"}
 CASES: list[dict[str, object]] = [
     {"mmu": "legacy_tdp", "initially_all_set": False, "iterations": 1},
@@ -91,6 +95,7 @@ def test_lkml_is_the_layout_of_the_thread(tmp_path: Path) -> None:
         "------------ | -------------------- | -------------------- |",
         "2            | 0.310786549s         | 0.058731929s         |",
         "64           | 16.501287504s        | 0.083914116s         |",
+        COUNTERFACTUAL,
         CAPTION,
         "",
     ]
@@ -277,7 +282,7 @@ def test_markdown_names_each_table(tmp_path: Path) -> None:
         "| ---: | ---: | ---: |",
         "| 2 | 0.310786549s | 0.058731929s |",
         "",
-        CAPTION,
+        f"{COUNTERFACTUAL}  \n{CAPTION}",
         "",
     ]
 
@@ -341,6 +346,7 @@ def test_an_iteration_the_dataset_does_not_have(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"rows": "cpus"}, "--rows: there is no field 'cpus'"),
+        ({"rows": "address_spaces"}, "--rows: address_spaces is called guest_roots now"),
         ({"columns": "repeat"}, "--columns: there is no field 'repeat'"),
         ({"columns": "vcpus"}, "--columns: vcpus is the field of --rows already"),
         ({"metric": "dirty.faults", "published": True}, "--published: only times were published, not faults"),

@@ -61,6 +61,12 @@ MISTAKES = [
     ),
     # values
     body("unknown-field", "[[grid]]\nvcpu = [2, 4]", "[[grid]] 1: vcpu: no such field", "allowed: vcpus, "),
+    body("old-name", "[fixed]\naddress_spaces = 2", "[fixed]: address_spaces: this field is called guest_roots now"),
+    words(
+        "old-name-override",
+        "sweep.toml address_spaces=2",
+        "override address_spaces=2: this field is called guest_roots now",
+    ),
     body("unknown-fixed-field", "[fixed]\nmemory = 2", "[fixed]: memory: no such field", "allowed: vcpus, "),
     body("number-as-text", '[fixed]\nvcpus = "2"', "[fixed]: vcpus: '2' is not a whole number"),
     body("number-with-fraction", "[fixed]\nvcpus = 2.5", "[fixed]: vcpus: 2.5 is not a whole number"),
