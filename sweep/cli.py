@@ -18,6 +18,8 @@ import typer
 from cluster.errors import ClusterError
 from core.errors import CacheError, ConfigError, ProfileError
 from sweep.commands.calibrate import calibrate
+from sweep.commands.check import check
+from sweep.commands.compact import compact
 from sweep.commands.compare import compare
 from sweep.commands.explain import explain
 from sweep.commands.import_ import import_
@@ -25,6 +27,7 @@ from sweep.commands.plot import plot
 from sweep.commands.query import query
 from sweep.commands.report import report
 from sweep.commands.run import run
+from sweep.commands.schema import schema
 from sweep.commands.status import status
 from sweep.commands.table import table
 from sweep.commands.validate import validate
@@ -34,7 +37,11 @@ USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, CacheError, Cluster
 """Errors that the user can put right: their message is enough."""
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-for command in (run, status, query, table, plot, report, explain, validate, calibrate, compare):
+COMMANDS: Final = (
+    *(run, status, query, table, plot, report, explain, validate, calibrate, compare),
+    *(check, compact, schema),
+)
+for command in COMMANDS:
     app.command()(command)
 app.command("import")(import_)  # a word of Python
 

@@ -19,6 +19,7 @@ def query(
     ],
     form: Annotated[str, typer.Option("--format", help="table, csv, json, markdown or parquet.")] = "table",
     current: Current = False,
+    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Longest time for an answer.")] = 300,
 ) -> None:
     """Ask a dataset anything in SQL.
 
@@ -34,7 +35,7 @@ def query(
     if form == "parquet" and sys.stdout.isatty():
         raise QueryError("--format: parquet is not for a terminal; send it to a file with > FILE.parquet")
     with dataset_of(directory, current) as dataset:
-        result = select(dataset, sql)
+        result = select(dataset, sql, timeout)
     if form == "parquet":
         write_parquet(result, sys.stdout.buffer)
         return

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 TEXT_FORMATS: Final = ("table", "csv", "json", "markdown")
 FORMATS: Final = (*TEXT_FORMATS, "parquet")
 
+PIVOT: Final = re.compile(r"\bPIVOT\b", re.IGNORECASE)
+"""DuckDB makes two statements of a pivot whose columns it has to look up first."""
+
+EXPLAIN: Final = re.compile(r"^\s*EXPLAIN\s+(ANALYZE\s+)?", re.IGNORECASE)
+
 MISSING_TABLE: Final = re.compile(r"Table with name (\S+) does not exist")
 
 
@@ -33,17 +39,26 @@ def query(location: str, sql: str) -> pyarrow.Table:
         return select(connection, sql)
 
 
-def select(connection: DuckDBPyConnection, sql: str) -> pyarrow.Table:
-    """The rows of one SELECT on an open dataset."""
+def select(connection: DuckDBPyConnection, sql: str, seconds: float | None = None) -> pyarrow.Table:
+    """The rows of one SELECT (or DESCRIBE, SUMMARIZE, PIVOT, EXPLAIN) on an open dataset, within this time."""
     import duckdb
 
+    limit = threading.Timer(seconds or 0, connection.interrupt)
+    limit.daemon = True
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        statements = connection.extract_statements(EXPLAIN.sub("", sql))
+        kinds = [statement.type for statement in statements]
+        if kinds != [duckdb.StatementType.SELECT] and not (kinds == [duckdb.StatementType.MULTI] and PIVOT.search(sql)):
             raise QueryError(f"SQL: {_shortened(sql)!r} is not allowed; allowed: one SELECT over {', '.join(VIEWS)}")
+        if seconds is not None:
+            limit.start()
         return connection.sql(sql).to_arrow_table()
+    except duckdb.InterruptException:
+        raise QueryError(f"SQL: not done after {seconds:g} s; ask for less, or allow more with --timeout") from None
     except duckdb.Error as error:
         raise QueryError(f"SQL: {_explained(error)}") from None
+    finally:
+        limit.cancel()
 
 
 def result_text(result: pyarrow.Table, form: str) -> Iterator[str]:

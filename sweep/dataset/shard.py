@@ -56,8 +56,11 @@ def shard_of_rows(runs: Sequence[Row], phases: Sequence[Row]) -> Shard:
     place = {run["config_id"]: number for number, run in enumerate(runs)}
     run_of = pa.array([place[row["config_id"]] for row in phases], pa.int64())
     shared = {column.name: run_table[column.name] for column in (*CONFIG_COLUMNS, *PROVENANCE_COLUMNS)}
+    own = _by_column(phases)
+    nothing = [None] * len(phases)
     columns = [
-        shared[field.name].take(run_of) if field.name in shared else _column(field, phases) for field in SCHEMAS[PHASES]
+        shared[field.name].take(run_of) if field.name in shared else pa.array(own.get(field.name, nothing), field.type)
+        for field in SCHEMAS[PHASES]
     ]
     phase_table = pa.Table.from_arrays(columns, schema=SCHEMAS[PHASES])
     return shard_of_tables(run_table, [phase_table], compression="snappy")  # zstd takes twice as long on so few rows
@@ -110,6 +113,24 @@ def read_table(table: str, file: Any) -> Any:
     return in_schema(table, rows)
 
 
+def column_names(file: Any) -> list[str]:
+    """The columns of a file in memory."""
+    return list(pq.read_schema(pa.BufferReader(file)).names)
+
+
+def read_columns(file: Any, names: list[str]) -> dict[str, list[Any]]:
+    """The values of these columns of a file in memory."""
+    rows = pq.ParquetFile(pa.BufferReader(file), page_checksum_verification=True).read(names, use_threads=False)
+    return dict(zip(rows.column_names, (column.to_pylist() for column in rows.columns), strict=True))
+
+
+def read_every_page(file: Any) -> None:
+    """Hold every page of a file in memory against its checksum; raises where one does not agree."""
+    parquet = pq.ParquetFile(pa.BufferReader(file), page_checksum_verification=True)
+    for group in range(parquet.num_row_groups):
+        parquet.read_row_group(group, use_threads=False)
+
+
 def in_schema(table: str, rows: Any) -> Any:
     """Rows of any version with today's columns: those that came later are null."""
     names = set(rows.column_names)
@@ -133,12 +154,18 @@ def _cast(column: Any, kind: Any) -> Any:
 
 def _table(table: str, rows: Sequence[Row]) -> Any:
     schema = SCHEMAS[table]
-    return pa.Table.from_arrays([_column(field, rows) for field in schema], schema=schema)
+    values = _by_column(rows)
+    nothing = [None] * len(rows)
+    return pa.Table.from_arrays([pa.array(values.get(f.name, nothing), f.type) for f in schema], schema=schema)
 
 
-def _column(field: Any, rows: Sequence[Row]) -> Any:
-    name = field.name
-    return pa.array([row.get(name) for row in rows], field.type)
+def _by_column(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
+    """The values of each column. Rows that have the same, as those of an engine do, need no loop in Python."""
+    names = list(rows[0]) if rows else []
+    if all(list(row) == names for row in rows):
+        return dict(zip(names, zip(*(row.values() for row in rows), strict=True), strict=True)) if rows else {}
+    named = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in named}
 
 
 def _parquet(table: str, pieces: Iterable[Any], compression: str, metadata: dict[bytes, bytes]) -> Any:

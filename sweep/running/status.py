@@ -7,6 +7,8 @@ answer is the same during a run, after a kill, and on another machine. Kept ligh
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -106,6 +108,17 @@ def status_text(status: Status) -> Iterator[str]:
         yield f"          see it: splitsweep explain {group.config}"
     if status.total is not None and status.done < status.total:
         yield f"to go on  splitsweep run {status.location}/{SPEC} --results {status.location}"
+
+
+def status_json(status: Status) -> str:
+    """The same as one JSON object, with the names of Status; times in ISO 8601."""
+    return json.dumps(dataclasses.asdict(status), default=_json_value, ensure_ascii=False, indent=2)
+
+
+def _json_value(value: object) -> object:
+    return (
+        value.isoformat() if isinstance(value, datetime) else dict(value) if isinstance(value, Mapping) else str(value)
+    )
 
 
 def _progress_text(status: Status) -> str:

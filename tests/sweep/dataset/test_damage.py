@@ -10,8 +10,10 @@ import pytest
 from core.config import make_config
 from sweep.cli import exit_code
 from sweep.dataset.listing import CURE, finished
+from sweep.dataset.query import select
 from sweep.dataset.store import open_store
 from sweep.dataset.upkeep import repair
+from sweep.dataset.views import open_dataset
 from tests.sweep.datasets import write_shard
 
 Damage = Callable[[bytes], bytes]
@@ -92,3 +94,43 @@ def test_damaged_runs_are_written_again_from_their_copy(dataset: Path, damage: D
     repair(store)
     assert {file.name: file.read_bytes() for file in (dataset / "runs").iterdir()} == before
     assert len(finished(store)) == 2
+
+
+def test_check_says_that_all_is_well(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["check", str(dataset)]) == 0
+    assert capsys.readouterr().out == f"{dataset}: 2 shards, sound\n"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("table", ["runs", "phases"])
+def test_check_finds_damage_and_says_its_cure(
+    dataset: Path, table: str, damage: Damage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = damage_one(dataset, table, damage)
+    assert exit_code(["check", str(dataset)]) == 1
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"damaged: shard {file.stem}: ")
+    assert "`splitsweep run` " in first
+    assert last.endswith(", damaged")
+
+
+def test_check_tells_what_is_only_untidy(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shard(dataset, [make_config({"vcpus": 2})], started_at="2026-02-01T00:00:00Z")
+    (sorted((dataset / "runs").glob("*.parquet"))[0]).unlink()
+    assert exit_code(["check", str(dataset)]) == 0
+    notes = capsys.readouterr().out
+    assert "note: 1 shards whose runs file is still to come" in notes
+    assert exit_code(["compact", str(dataset)]) == 0
+    assert exit_code(["check", str(dataset)]) == 0
+    assert capsys.readouterr().out.endswith(f"{dataset}: 1 shard, sound\n")
+
+
+def test_compacting_under_a_reader_leaves_it_what_it_opened(dataset: Path) -> None:
+    asked = "SELECT count(*) AS rows, sum(seconds) AS seconds FROM phases"
+    with open_dataset(str(dataset)) as reader:
+        before = select(reader, asked).to_pylist()
+        assert exit_code(["compact", str(dataset)]) == 0
+        assert len(list((dataset / "phases").glob("*.parquet"))) == 1
+        assert select(reader, asked).to_pylist() == before
+    with open_dataset(str(dataset)) as reader:
+        assert select(reader, asked).to_pylist() == before

@@ -270,3 +270,28 @@ def test_shards_from_before_the_live_engine_are_read_beside_newer_ones(tmp_path:
     assert values(str(tmp_path), "SELECT DISTINCT guest_roots FROM phases") == [(1,)]
     columns = [column.name for column in RUN_COLUMNS]
     assert query(str(tmp_path), "SELECT * FROM runs").column_names == [*columns, "origin"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PIVOT runs ON mmu USING count(*)",
+        "SELECT * FROM (PIVOT runs ON mmu USING count(*))",
+        "SUMMARIZE runs",
+        "EXPLAIN FROM runs",
+    ],
+)
+def test_what_only_reads_is_let_through(dataset: str, sql: str) -> None:
+    assert query(dataset, sql).num_rows > 0
+
+
+def test_a_query_that_takes_too_long_ends_with_a_line(dataset: str) -> None:
+    with (
+        open_dataset(dataset) as connection,
+        pytest.raises(QueryError, match=r"^SQL: not done after 0.2 s; ask for less"),
+    ):
+        select(connection, "SELECT count(*) FROM range(1000000000000) numbers(n) WHERE n % 7 = 3", seconds=0.2)
+
+
+def test_a_former_name_is_answered_with_todays(dataset: str) -> None:
+    assert error_of(dataset, "SELECT time_exit_s FROM phases") == "SQL: time_exit_s is called exit_seconds now"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from core.config import Config, make_config, parse_field
 from core.identity import ENGINE_VERSION
+from sweep.cli import exit_code
 from sweep.dataset.store import make_folders, open_store
 from sweep.errors import QueryError
 from sweep.running.status import Status, dataset_status, status_text
@@ -119,3 +121,14 @@ def test_status_needs_no_heavy_package(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_json_has_the_same_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shard(folder, [shadow(2), shadow(4)])
+    write_shard(folder, [shadow(8)], failed=True)
+    assert exit_code(["status", str(folder), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [found[name] for name in ("total", "done", "failed", "phase_rows")] == [4, 2, 1, 14]
+    assert found["first"] == "2026-01-01T00:00:00+00:00"
+    assert found["failures"][0]["count"] == 1
+    assert exit_code(["status", str(folder), "--format", "xml"]) == 2
