@@ -18,17 +18,17 @@ import typer
 from cluster.errors import ClusterError
 from core.errors import CacheError, ConfigError, ProfileError
 from sweep.commands.calibrate import calibrate
-from sweep.commands.check import check
-from sweep.commands.compact import compact
 from sweep.commands.compare import compare
+from sweep.commands.dataset.check import check
+from sweep.commands.dataset.compact import compact
+from sweep.commands.dataset.schema import schema
+from sweep.commands.dataset.status import status
 from sweep.commands.explain import explain
 from sweep.commands.import_ import import_
 from sweep.commands.plot import plot
 from sweep.commands.query import query
 from sweep.commands.report import report
 from sweep.commands.run import run
-from sweep.commands.schema import schema
-from sweep.commands.status import status
 from sweep.commands.table import table
 from sweep.commands.validate import validate
 from sweep.errors import SweepError

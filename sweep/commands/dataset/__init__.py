@@ -1,4 +1,4 @@
-"""The dataset that a command reads: what is said of it on stderr before its answer comes on stdout."""
+"""Commands about a dataset itself; and the dataset that any command reads, with what is said of it on stderr first."""
 
 from __future__ import annotations
 
