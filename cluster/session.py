@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,14 +26,12 @@ from typing import Final
 from cluster.attempt import Prepare
 from cluster.errors import ClusterError, first_line
 from cluster.pool import Pool
+from cluster.probe import check_answers
 
 ADDRESSES: Final = "pool, local, auto, inline, ray://HOST:PORT, HOST:PORT"
 
 OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Results are small rows' summaries; Ray would take a quarter of the memory by default."""
-
-CONNECT_SECONDS: Final = 5.0
-"""Ray itself tries for half a minute and more before it says that nobody listens."""
 
 _HOST_PORT: Final = re.compile(r"(?P<client>ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
@@ -70,9 +68,9 @@ def open_session(address: str, prepare: Prepare = None, pool: Pool | None = None
         with pool or Pool(prepare) as pool:
             yield Session(address, pool)
         return
-    _prepare_environment()
-    if _HOST_PORT.fullmatch(address):
-        _check_listening(address)
+    _prepare_environment(address)
+    if match := _HOST_PORT.fullmatch(address):
+        check_answers(address, match["host"].strip("[]"), int(match["port"]))
     import ray  # half a second: only where it is used
 
     if ray.is_initialized():
@@ -85,8 +83,15 @@ def open_session(address: str, prepare: Prepare = None, pool: Pool | None = None
         ray.shutdown()
 
 
-def _prepare_environment() -> None:
+def _prepare_environment(address: str) -> None:
     """Settings that Ray and the workers it starts read from the environment; the user's own come first."""
+    if address == "local" and "RAY_AUTH_MODE" not in os.environ:
+        # Nobody but this process has the token, and no file holds it. Ray would leave one in the home folder that
+        # others can read, and would from then on ask for it wherever this user starts a cluster.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if address == "local":
+        # Ray listens on all interfaces; this is how it is told not to, where firewalls would ask the user
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers are measured; at Ray's nice 15 anything delays them
     os.environ.setdefault("RAY_enable_worker_prestart", "1")  # workers start beside the driver, not after it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -132,16 +137,3 @@ def _why_not(address: str, error: Exception) -> str:
     if address.startswith("ray://") and isinstance(error, ImportError):
         return f"address {address}: needs the Ray client; install it with `pip install 'ray[client]'`"
     return f"address {address}: cannot join this cluster: {first_line(error)}"
-
-
-def _check_listening(address: str) -> None:
-    """Fail at once, and with the reason, where nobody listens."""
-    match = _HOST_PORT.fullmatch(address)
-    assert match is not None
-    host, port = match["host"].strip("[]"), int(match["port"])
-    try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        advice = "is the cluster up, and the port right?"
-        raise ClusterError(f"address {address}: cannot be reached: {reason}; {advice}") from error

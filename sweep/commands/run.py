@@ -50,6 +50,15 @@ def run(
     share_cpus: Annotated[
         bool, typer.Option("--share-cpus", help="Let live runs share CPUs: they then ask for one each.")
     ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.1,
+            help="A config that takes longer is a failed row, and the others go on.",
+            show_default="20 times its estimate, two minutes at least",
+        ),
+    ] = None,
     binary: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="engine = kvm: the kernel's dirty_log_perf_test.", show_default="on PATH"),
@@ -76,9 +85,10 @@ def run(
     again = ["splitsweep", "run", str(spec), *(overrides or []), "--results", location]
     again += ["--address", address] if address else []
     again += ["--share-cpus"] if share_cpus else []
+    again += ["--timeout", f"{timeout:g}"] if timeout is not None else []
     again += ["--binary", binary] if binary else []
     go_on = f"splitsweep: interrupted; what is done is kept, go on with: {shlex.join(again)}\n"
-    request = _Request(sweep, location, address, fresh, share_cpus, binary)
+    request = _Request(sweep, location, address, fresh, share_cpus, timeout, binary)
     with (
         noticed_signals(_tell_of_the_second, partial(_end_at_once, go_on)),
         nullcontext() if dry_run else _head_start(request) as pool,
@@ -95,6 +105,7 @@ class _Request:
     address: str | None
     fresh: bool
     share_cpus: bool
+    timeout: float | None
     binary: str | None
 
 
@@ -175,7 +186,7 @@ def _executed(request: _Request, plan: Plan, store: Store, address: str, pool: P
 
     engine = partial(run_config, share_cpus=request.share_cpus, binary=request.binary)
     with shown_progress(plan.configs_to_run) as report:
-        outcome = execute(plan, store, address, report, engine, pool, before_work=keep_spec)
+        outcome = execute(plan, store, address, report, engine, request.timeout, pool, keep_spec)
     if not plan.batches:
         keep_spec()
     return outcome

@@ -6,6 +6,7 @@ status `failed` and the error for every config that did not, and nothing for wha
 * A config that raises is a failed row; its batch-mates go on.
 * A config that kills its worker takes the whole batch with it, attempt after attempt. Such a batch is run once more in
   batches of one config, so that only the guilty one ends as a failed row, written by the driver.
+* A config that takes too long ends its worker process, which first stores what the batch has: sweep/running/limit.py.
 * A shard is written at the end of its batch: a worker that dies before that leaves nothing, and the batch runs again.
 """
 
@@ -62,17 +63,21 @@ def execute(
     address: str,
     report: Report,
     engine: Engine = run_config,
+    timeout: float | None = None,
     pool: Pool | None = None,
     before_work: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run the plan's batches at `address` and write their rows to `store`; `report` is called as batches finish.
 
-    `before_work` is called when there are workers, and none of them has written anything yet. `pool` are worker
-    processes that were started before, for the address `pool`. Raises SweepError when the store cannot be written or
-    the cluster cannot be used.
+    A config that takes longer than `timeout` seconds is a failed row; without it, one that takes far longer than
+    estimated. In this process (`inline`) nobody could end it. `pool` are worker processes that were started before, for
+    the address `pool`. `before_work` is called when there are workers, and none of them has written anything yet.
+    Raises SweepError when the store cannot be written or the cluster cannot be used.
     """
     try:
         check_address(address)
+        if address == "inline" and timeout is not None:
+            raise SweepError("--timeout needs worker processes that can be ended: leave out --address inline")
         with noticed_signals() as interrupts, only_writer(store):
             repair(store)
             tally = Tally(plan, report)
@@ -81,7 +86,7 @@ def execute(
                 with open_session(address, _preparation(plan.batches), pool) as session:
                     before_work()
                     if interrupts.number is None:
-                        _run(plan, store, session, tally, engine)
+                        _run(plan, store, session, tally, engine, timeout)
             finish(store)
             wanted = {task.config_id for batch in plan.batches for task in batch.tasks}
             done = len(wanted & finished(store)) if wanted else 0
@@ -102,10 +107,11 @@ def _beginning(address: str) -> str:
     return "loading the simulator" if address in ("inline", "pool") else "starting Ray's workers"
 
 
-def _run(plan: Plan, store: Store, session: Session, tally: Tally, engine: Engine) -> None:
+def _run(plan: Plan, store: Store, session: Session, tally: Tally, engine: Engine, timeout: float | None) -> None:
     """All batches, and the configs of those that failed as a whole once more, one by one."""
     revision = git_revision()
-    run = partial(run_batch, store=store, git_revision=revision, engine=engine)
+    since = None if session.address == "inline" else datetime.now(UTC)
+    run = partial(run_batch, store=store, git_revision=revision, engine=engine, timeout=timeout, since=since)
     guilty: list[tuple[Failed[Batch], int]] = []
     suspects: list[Batch] = []
     attempts_before: dict[str, int] = {}
@@ -169,7 +175,7 @@ def _write_failure(store: Store, failure: Failed[Batch], attempts: int, revision
 
 def _check_arrived(store: Store, summary: Summary) -> None:
     """A worker elsewhere that writes to its own disk loses everything, silently: look for its shard from here."""
-    if store.is_local and not Path(store.file("runs", summary.shard)).exists():
+    if summary.shard and store.is_local and not Path(store.file("runs", summary.shard)).exists():
         raise StoreError(
             f"results {store.location}: host {summary.host} wrote to its own disk; "
             "allowed with several hosts: a folder that all of them share, or a URI such as s3://bucket/folder"

@@ -8,8 +8,9 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from core.config import Config, config_record
@@ -18,8 +19,10 @@ from core.identity import ENGINE_VERSION, config_id
 from core.kvm.engine import ENGINE_VERSION as KVM_ENGINE_VERSION
 from core.rows import Row
 from core.run import run_config
+from sweep.dataset.listing import list_shards, scan_runs
 from sweep.dataset.store import Store, write_shard
 from sweep.errors import SweepError
+from sweep.running.limit import Watch, seconds_allowed
 from sweep.running.plan import Batch, Task
 
 Engine = Callable[[Config], list[Row]]
@@ -32,7 +35,7 @@ class Summary:
     done: int
     failed: int
     host: str
-    shard: str
+    shard: str | None  # None if all of it was stored before
 
 
 def run_batch(
@@ -43,18 +46,51 @@ def run_batch(
     git_revision: str | None,
     engine: Engine = run_config,
     attempts_before: Mapping[str, int] = MappingProxyType({}),
+    timeout: float | None = None,
+    since: datetime | None = None,
 ) -> Summary:
-    """Run every config of the batch in this process and write the shard. What a worker does."""
+    """Run every config of the batch in this process and write the shard. What a worker does.
+
+    A config that takes longer than `timeout` seconds, or far longer than estimated, ends this process. With `since`,
+    when the run began, configs of this batch that were stored after it by an earlier attempt are left out; without it
+    nothing is ended, as this is the driver's process.
+    """
+    attempts = attempts_before.get(batch.name, 0) + attempt
+    origin: Row = {"attempts": attempts, "git_revision": git_revision}
+    stored = {} if since is None or attempts == 1 else _stored(store, batch, since)
     runs: list[Row] = []
     phases: list[Row] = []
-    attempts = attempts_before.get(batch.name, 0) + attempt
-    for task in batch.tasks:
-        run, its_phases = run_task(task, engine)
-        runs.append(run | {"attempts": attempts, "git_revision": git_revision})
-        phases += its_phases
-    shard = write_shard(store, runs, phases)
-    failed = sum(run["status"] == "failed" for run in runs)
-    return Summary(len(runs) - failed, failed, socket.gethostname(), shard)
+
+    def store_what_there_is(task: Task, seconds: float) -> None:
+        error = f"took longer than {seconds:.0f} s, which is all that --timeout or its estimate allows"
+        outcome: Row = {"status": "failed", "error_type": "TimeoutError", "error": error, "wall_seconds": seconds}
+        started: Row = {"started_at": datetime.now(UTC) - timedelta(seconds=seconds)}
+        write_shard(store, [*runs, new_row(task) | _machine() | origin | outcome | started], phases)
+
+    with nullcontext() if since is None else Watch(store_what_there_is) as watch:
+        for task in batch.tasks:
+            if task.config_id in stored:
+                continue
+            if watch is not None:
+                watch.begin(task, seconds_allowed(task, timeout))
+            run, its_phases = run_task(task, engine)
+            runs.append(run | origin)
+            phases += its_phases
+    shard = write_shard(store, runs, phases) if runs else None
+    failed = sum(status == "failed" for status in [*stored.values(), *(run["status"] for run in runs)])
+    return Summary(len(batch.tasks) - failed, failed, socket.gethostname(), shard)
+
+
+def _stored(store: Store, batch: Batch, since: datetime) -> dict[str, str]:
+    """The configs of this batch that the dataset has since the run began, each with its status."""
+    names = {task.config_id for task in batch.tasks}
+    found: dict[str, str] = {}
+    for _, rows in scan_runs(store, list_shards(store).counting, ["config_id", "status", "started_at"]):
+        columns = (rows[column].to_pylist() for column in ("config_id", "status", "started_at"))
+        for name, status, started_at in zip(*columns, strict=True):
+            if name in names and started_at is not None and started_at >= since:
+                found[name] = status
+    return found
 
 
 def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:

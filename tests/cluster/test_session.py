@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 from cluster.errors import ClusterError
 from cluster.fan_out import Done, fan_out
+from cluster.probe import check_answers
 from cluster.session import Session, check_address, open_session
 
 
@@ -82,3 +86,71 @@ def test_a_process_uses_one_cluster_at_a_time(on_ray: Session) -> None:
 def test_leaving_a_cluster_does_not_stop_it(on_ray: Session) -> None:
     test_a_running_cluster_can_be_joined(on_ray)
     assert list(fan_out(on_ray, lambda batch, attempt: batch, [1])) == [Done(1, 1, attempts=1)]
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_that_accepts_and_says_nothing_is_given_up_in_seconds(form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = form.format(silent.getsockname()[1])
+        with (
+            pytest.raises(ClusterError, match=f"^address {address}: nobody answers within 5 s"),
+            open_session(address),
+        ):
+            pass
+
+
+def test_an_address_where_something_else_listens_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ClusterError, match="what listens there is no Ray"), open_session(address):
+            pass
+        thread.join()
+
+
+def test_a_cluster_that_asks_for_a_token_says_so_at_once(on_ray: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    host, port = address.split(":")
+    check_answers(address, host, int(port))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    with pytest.raises(ClusterError, match="asks for a token, and this process has another one; set RAY_AUTH_MODE"):
+        check_answers(address, host, int(port))
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    with pytest.raises(ClusterError, match="asks for a token, and this process has none; set RAY_AUTH_MODE"):
+        check_answers(address, host, int(port))
+
+
+def test_a_local_ray_listens_on_loopback_alone_and_keeps_its_token_in_no_file(tmp_path: Path) -> None:
+    program = (
+        "import os, subprocess\n"
+        "from cluster.descendants import descendants\n"
+        "from cluster.session import open_session\n"
+        "with open_session('local'):\n"
+        "    family = {os.getpid(), *descendants(os.getpid())}\n"
+        "    for kind in ('tcp', 'tcp6'):\n"
+        "        for line in open(f'/proc/net/{kind}').read().splitlines()[1:]:\n"
+        "            fields = line.split()\n"
+        "            sockets = {f'socket:[{fields[9]}]'}\n"
+        "            for process in family:\n"
+        "                for descriptor in os.listdir(f'/proc/{process}/fd'):\n"
+        "                    try:\n"
+        "                        held = os.readlink(f'/proc/{process}/fd/{descriptor}')\n"
+        "                    except OSError:\n"
+        "                        continue\n"
+        "                    if fields[3] == '0A' and held in sockets:\n"
+        "                        print(fields[1].split(':')[0])\n"
+    )
+    home = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=home)
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert set(done.stdout.split()) <= loopback, done.stdout
+    assert len(done.stdout.split()) >= 4, done.stderr
+    assert not (tmp_path / ".ray").exists()

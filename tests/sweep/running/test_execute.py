@@ -35,10 +35,12 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "dataset"))
 
 
-def run(store: Store, configs: Sequence[Config], address: str = "inline") -> tuple[Outcome, list[Progress]]:
+def run(
+    store: Store, configs: Sequence[Config], address: str = "inline", timeout: float | None = None
+) -> tuple[Outcome, list[Progress]]:
     reports: list[Progress] = []
     plan = make_plan(configs, finished(store))
-    return execute(plan, store, address, reports.append, engine=quick_engine), reports
+    return execute(plan, store, address, reports.append, engine=quick_engine, timeout=timeout), reports
 
 
 def runs_of(store: Store) -> pandas.DataFrame:
@@ -141,6 +143,31 @@ def test_a_config_that_kills_its_worker_is_the_only_one_that_fails(store: Store,
     assert rows.loc[KILLS, "attempts"] == 6
     assert rows.loc[1, "attempts"] == 4
     assert phase_seeds(store) == [1, 1, 2, 2]
+
+
+@WORKERS
+def test_a_config_that_hangs_is_a_failed_row_and_the_others_of_its_batch_are_done(store: Store, address: str) -> None:
+    outcome, _ = run(store, some_configs(1, HOLDS, 2), address=address, timeout=2.0)
+    assert outcome == Outcome(done=2, failed=1)
+    rows = runs_of(store)
+    assert list(rows["status"]) == ["ok", "ok", "failed"]
+    assert rows.loc[HOLDS, "error_type"] == "TimeoutError"
+    assert rows.loc[HOLDS, "error"].startswith("took longer than 2 s")
+    assert rows.loc[HOLDS, "attempts"] == 1
+    assert rows.loc[HOLDS, "wall_seconds"] == 2.0
+    assert phase_seeds(store) == [1, 1, 2, 2]
+
+
+def test_any_number_of_configs_may_hang(store: Store) -> None:
+    configs = [config for pages in range(1, 7) for config in some_configs(HOLDS, mem_per_vcpu=f"{pages}MiB")]
+    outcome, _ = run(store, [*configs, *some_configs(1)], address="pool", timeout=0.5)
+    assert outcome == Outcome(done=1, failed=6)
+    assert list(runs_of(store)["error_type"][1:]) == ["TimeoutError"] * 6
+
+
+def test_a_time_limit_needs_processes_that_can_be_ended(store: Store) -> None:
+    with pytest.raises(SweepError, match="--timeout needs worker processes"):
+        run(store, some_configs(1), timeout=1.0)
 
 
 def test_ctrl_c_keeps_what_is_done_and_a_second_run_does_the_rest(store: Store) -> None:
