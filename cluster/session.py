@@ -18,6 +18,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,11 +86,11 @@ def open_session(address: str, prepare: Prepare = None, pool: Pool | None = None
 
 def _prepare_environment(address: str) -> None:
     """Settings that Ray and the workers it starts read from the environment; the user's own come first."""
-    if address == "local" and "RAY_AUTH_MODE" not in os.environ:
-        # Nobody but this process has the token, and no file holds it. Ray would leave one in the home folder that
-        # others can read, and would from then on ask for it wherever this user starts a cluster.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    if address == "local":
+    if address == "local" and "ray" not in sys.modules:  # Ray reads these when it is imported
+        if "RAY_AUTH_MODE" not in os.environ:
+            # Nobody but this process has the token, and no file holds it. Ray would leave one in the home folder that
+            # others can read, and would from then on ask for it wherever this user starts a cluster.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         # Ray listens on all interfaces; this is how it is told not to, where firewalls would ask the user
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers are measured; at Ray's nice 15 anything delays them
