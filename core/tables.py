@@ -68,7 +68,8 @@ MACHINE: Final = layout(
         "collapse_in_place",  # disable puts a huge leaf in the place of a table (7.3, TDP MMU)
         "flush_each_split",  # eager splits of the rmap MMUs flush one by one (up to 6.12)
         "partitioned",  # no two vCPUs visit the same page
-        "vcpus_disjoint",  # no two vCPUs ever touch the same leaf or table entry
+        "share_unit",  # pages that vCPUs share as a whole if they share any of them
+        "vcpus_disjoint",  # each vCPU's share holds whole units, so that nothing is shared
         "write_percent",
         "write_stride",  # every so many pages one is written; 0: write_percent pages in every 100
         "random_writes",
@@ -165,6 +166,7 @@ def machine_of(config: Config) -> Record:
         "collapse_in_place": int(tdp and config.kernel == "7.3"),
         "flush_each_split": int(not tdp and config.kernel != "7.3"),
         "partitioned": int(config.partitioned or config.vcpus == 1),
+        "share_unit": share_unit(config),
         "vcpus_disjoint": int(are_vcpus_disjoint(config)),
         "write_percent": config.write_percent,
         "write_stride": write_stride(config.write_percent),
@@ -253,12 +255,18 @@ def _guest_shift(config: Config) -> int:
     return PAGE_SIZES[config.guest_page].bit_length() - 1
 
 
-def are_vcpus_disjoint(config: Config) -> bool:
-    """Whether each vCPU's share holds whole leaves and whole words of the bitmap, so that nothing is shared.
+def share_unit(config: Config) -> int:
+    """Pages of the largest thing that two vCPUs may share: a leaf, a page of the backing, or a word of the bitmap.
 
     With several roots the first vCPU that links a table they share maps what is in it for the others of its root.
     """
-    unit = max(PAGES_PER_2M ** (config.leaf_level - 1), PAGE_SIZES[config.backing], 64)
+    leaf: int = PAGES_PER_2M ** (config.leaf_level - 1)
+    unit = max(leaf, PAGE_SIZES[config.backing], 64)
     if config.guest_roots > 1 and config.guest_page is not None:
         unit = max(unit, PAGE_SIZES[config.guest_page])
-    return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % unit == 0)
+    return unit
+
+
+def are_vcpus_disjoint(config: Config) -> bool:
+    """Whether each vCPU's share holds whole units, so that nothing is shared."""
+    return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % share_unit(config) == 0)

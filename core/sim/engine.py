@@ -39,7 +39,7 @@ def period_of(config: Config, machine: Record, rules: Record) -> int:
         return math.lcm(PAGES_PER_2M, pattern or 1)
     if rules.write_all:
         pattern = 1
-    if not machine.vcpus_disjoint or pattern == 0 or (machine.random_order and rules.pass_number):
+    if not machine.partitioned or pattern == 0 or (machine.random_order and rules.pass_number):
         return 0
     return PAGES_PER_2M * pattern if rules.logging and config.pml else math.lcm(PAGES_PER_2M, pattern)
 

@@ -1,7 +1,7 @@
 """A vCPU between two lock operations: accesses that hit, and faults that need no lock.
 
-It runs ahead of the other actors as far as that cannot matter: without limit where its pages are its own, else up to
-the next event of anybody.
+It runs ahead of the other actors as far as that cannot matter: without limit on pages of its own, else up to the next
+event of anybody.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from core.mmu.change import swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.fault import count_fault, fix_fast, is_fast
 from core.mmu.walk import entry_index, leaf_level
-from core.sim.state.actors import ACQUIRE, FINISHED, RUN
+from core.sim.state.actors import ACQUIRE, FINISHED, MARK, RUN
 from core.sim.state.event_queue import NEVER
 from core.spte import DIRTY, PRESENT, WRITABLE
 from core.stalls import bucket_of
@@ -27,13 +27,14 @@ DONE = -1
 def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     """Run a vCPU's accesses from `time` on; return when its next event is due, or DONE at the end of its pass.
 
-    Stops where an access needs the lock (event ACQUIRE), at its mark and, where pages are shared, beyond `horizon`
-    (event RUN).
+    Stops where an access needs the lock (event ACQUIRE), at its mark (MARK) and, where it visits pages that are not its
+    own, beyond `horizon` (RUN).
     """
     state = simulation.vcpus[vcpu]
     shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
     key = order_key(machine.seed, vcpu, phase.pass_number) if shuffles else 0
-    skips = machine.vcpus_disjoint and not shuffles and not machine.random_writes
+    # A writable huge leaf stays as it is while only vCPUs run: it takes a fault to change an entry.
+    skips = machine.partitioned and not phase.ioctl and not shuffles and not machine.random_writes
     while True:
         if state.visit == machine.share:
             if state.root == state.last_root:
@@ -45,12 +46,12 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             state.mark = phase.period or NEVER
         if state.visit >= state.mark:
             state.mark = (state.visit // phase.period + 1) * phase.period
-            state.event = RUN
-            return time
-        if not machine.vcpus_disjoint and time > horizon:
-            state.event = RUN
+            state.event = MARK
             return time
         number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
+        if time > horizon and not is_own(state, number):
+            state.event = RUN
+            return time
         page = state.first_page + number
         mapped = leaf_level(memory, machine, state.root, page)
         level = max(1, mapped)
@@ -89,6 +90,22 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
         state.event = ACQUIRE
         simulation.times.exit += costs.fault_outside
         return time + costs.fault_outside
+
+
+@inlined
+def set_own(machine, state, first):
+    """Tell which pages of its share, which starts at page `first` of the guest, are the vCPU's own."""
+    end = first + machine.share
+    state.own_from = -(-first // machine.share_unit) * machine.share_unit - first
+    state.own_to = (end if end == machine.pages else end // machine.share_unit * machine.share_unit) - first
+    if not machine.partitioned:
+        state.own_to = 0
+
+
+@inlined
+def is_own(state, number):
+    """Whether page `number` of the vCPU's share is its own."""
+    return state.own_from <= number < state.own_to
 
 
 @inlined

@@ -1,9 +1,9 @@
 """The event loop: vCPUs and the ioctl thread meet at mmu_lock.
 
-The lock serves in order of arrival, and so does its cache line. Where every vCPU has its pages to itself, the outcome
-of reaching for either is known at once: a fault is one event where it takes the lock for write, and two, arrival and
+The lock serves in order of arrival, and so does its cache line. Where a vCPU has the page to itself, the outcome of
+reaching for either is known at once: a fault is one event where it takes the lock for write, and two, arrival and
 release, where it takes it for read. Elsewhere a fault's arrival, its critical section, its release and its end are
-events of their own, so that everybody sees every change at its time.
+events of their own, so that everybody sees every change at its time. Both give the same times.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from core.compiled.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.mmu.walk import leaf_level
 from core.sim.fast_forward.marks import forget_mark, skip_alone, skip_together, start_alone
-from core.sim.guest import DONE, complete_access, run_guest
+from core.sim.guest import DONE, complete_access, is_own, run_guest, set_own
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
-from core.sim.state.actors import ACQUIRE, HOLD, RELEASE, RESUME, RUN
+from core.sim.state.actors import ACQUIRE, HOLD, MARK, RELEASE, RESUME, RUN
 from core.sim.state.event_queue import NEVER, next_time, put, take
 
 
@@ -27,29 +27,22 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
         start_ioctl(simulation)
         put(simulation.queue, 0, machine.vcpus)
     last = 0
-    at_once = machine.vcpus_disjoint and not phase.ioctl  # nobody else cares when a vCPU's fault changes what
     while True:
-        granted, at_line, time = _next_grant(simulation), next_time(simulation.line), next_time(simulation.queue)
-        is_grant = granted <= min(at_line, time)
-        if is_grant:
-            time = granted
-            if time == NEVER:
-                break
-            actor = take(simulation.waiters)
-        elif at_line <= time:
-            time = at_line
-            actor = take(simulation.line)
-        else:
-            actor = take(simulation.queue)
+        time, actor, is_grant = _take_next(simulation)
+        if time == NEVER:
+            break
         if actor == machine.vcpus:
             last = _ioctl_event(machine, costs, memory, simulation, units, phase, time, is_grant)
             continue
         vcpu = simulation.vcpus[actor]
+        at_once = not phase.ioctl and is_own(vcpu, vcpu.page - vcpu.first_page)  # nobody else sees what a fault changes
         in_section = is_grant or vcpu.event == HOLD
         resumed = NEVER  # when the guest goes on, if it does
         if vcpu.event == RUN:
             resumed = time
-            if actor == 0 and phase.period:
+        elif vcpu.event == MARK:
+            resumed = time
+            if actor == 0:
                 resumed += skip_together(machine, memory, simulation, marks, phase, time)
         elif vcpu.event == RESUME:
             resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
@@ -61,23 +54,10 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
                 vcpu.event = RESUME
                 put(simulation.line, released, actor)
         elif vcpu.event == ACQUIRE and not is_grant:
-            vcpu.asked = time
-            if not machine.faults_write_lock:
-                simulation.counters.lock_acquisitions += 1
-                if simulation.lock.line_free > time:
-                    simulation.counters.lock_contended += 1
-                acquired = _move_line(costs, simulation, time)
-                if at_once:
-                    in_section = True
-                    time = acquired
-                else:
-                    vcpu.event = HOLD
-                    put(simulation.line, acquired, actor)
-            elif at_once:
+            entered = _reach_for_lock(machine, costs, simulation, vcpu, actor, time, at_once)
+            if entered != NEVER:
                 in_section = True
-                time = max(time, simulation.lock.write_free)
-            else:
-                put(simulation.waiters, time, actor)
+                time = entered
         if in_section:
             root, page, write = vcpu.root, vcpu.page, vcpu.write != 0
             level = vcpu.level if at_once else leaf_level(memory, machine, root, page)
@@ -92,7 +72,7 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
                 put(simulation.queue, time + hold, actor)
         if resumed != NEVER:
             horizon = NEVER if machine.vcpus_disjoint else _horizon(simulation)
-            is_at_mark = phase.period != 0 and vcpu.event == RUN
+            is_at_mark = vcpu.event == MARK
             if is_at_mark:
                 start_alone(machine, memory, simulation, marks, phase, vcpu, resumed)
             due = run_guest(machine, costs, memory, simulation, phase, actor, resumed, horizon)
@@ -104,6 +84,39 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
     for actor in range(machine.vcpus if phase.guest else 0):
         last = max(last, simulation.vcpus[actor].finish)
     return last
+
+
+@inlined
+def _take_next(simulation):
+    """Take the earliest event: its time, NEVER if there is none, its actor, and whether it is a grant of the lock."""
+    granted, at_line, queued = _next_grant(simulation), next_time(simulation.line), next_time(simulation.queue)
+    if granted <= min(at_line, queued):
+        return granted, take(simulation.waiters) if granted != NEVER else 0, True
+    if at_line <= queued:
+        return at_line, take(simulation.line), False
+    return queued, take(simulation.queue), False
+
+
+@inlined
+def _reach_for_lock(machine, costs, simulation, vcpu, actor, time, at_once):
+    """A vCPU reaches for the lock at `time`; return when it is inside, where that is known at once, else NEVER.
+
+    It is not where others reached for the lock before, and what they do inside comes first.
+    """
+    vcpu.asked = time
+    if machine.faults_write_lock:
+        if at_once and next_time(simulation.waiters) == NEVER:
+            return max(time, simulation.lock.write_free)
+        put(simulation.waiters, time, actor)
+        return NEVER
+    simulation.counters.lock_acquisitions += 1
+    is_first = next_time(simulation.line) == NEVER
+    acquired = _move_line(costs, simulation, time)
+    if at_once and is_first:
+        return acquired
+    vcpu.event = HOLD
+    put(simulation.line, acquired, actor)
+    return NEVER
 
 
 @inlined
@@ -162,12 +175,14 @@ def start_pass(machine, costs, simulation, phase):
         start = costs.stagger * vcpu // max(1, machine.vcpus - 1)
         simulation.times.other += start
         state = vcpus[vcpu]
-        state.first_page = machine.first + (vcpu * machine.pages_per_vcpu if machine.partitioned else 0)
+        first = vcpu * machine.pages_per_vcpu if machine.partitioned else 0
+        state.first_page = machine.first + first
+        set_own(machine, state, first)
         state.visit = 0
         state.mark = phase.period or NEVER
         state.alone = 0
         state.pml_fill = 0
         state.root = 0 if phase.all_roots else vcpu % machine.roots
         state.last_root = machine.roots - 1 if phase.all_roots else state.root
-        state.event = RUN
+        state.event = MARK if phase.period else RUN
         put(simulation.queue, start, vcpu)

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import core.sim.engine
+from core.compiled.records import Record
 from core.config import Config, make_config
 from core.costs.laws import costs_of
 from core.costs.profile import load_profile
@@ -80,6 +82,68 @@ def repetitive_configurations(draw: st.DrawFn) -> Config:
 @settings(max_examples=150, deadline=None)
 def test_passes_that_repeat_themselves_give_the_same(config: Config) -> None:
     assert_same(config)
+
+
+@st.composite
+def straddling_configurations(draw: st.DrawFn) -> Config:
+    """Shares that begin and end within a leaf, or a page of the backing, that a neighbour visits, too."""
+    backing = draw(st.sampled_from(["2M", "1G", "1G"]))
+    if backing == "1G":
+        vcpus, mebibytes = draw(
+            st.sampled_from([(2, 512), (2, 1536), (4, 256), (4, 768), (8, 128), (8, 384), (16, 64)])
+        )
+        memory = mebibytes * MEBIBYTE
+    else:
+        vcpus, part = draw(st.sampled_from([(2, 256), (4, 128), (8, 64), (8, 192)]))
+        memory = (draw(st.integers(6, 40)) * 512 + part) * 4096
+    values: dict[str, Any] = {
+        "vcpus": vcpus,
+        "mem_per_vcpu": memory,
+        "backing": backing,
+        "write_percent": draw(st.sampled_from([0, 14, 33, 50, 100, 100])),
+        "write_pattern": draw(st.sampled_from(["stride", "stride", "stride", "random"])),
+        "access_order": draw(st.sampled_from(["sequential", "sequential", "sequential", "random"])),
+        "mmu": draw(st.sampled_from(["tdp", "legacy_tdp", "shadow", "nested"])),
+        "split": draw(st.sampled_from(["eager", "lazy", "fault"])),
+        "pml": draw(st.booleans()),
+        "initially_all_set": draw(st.booleans()),
+        "granularity": draw(st.sampled_from(["4K", "4K", "2M"])),
+        "guest_page": draw(st.sampled_from([None, "4K", "2M", "1G"])),
+        "address_spaces": draw(st.sampled_from([1, 1, 2])),
+        "iterations": 1,
+        "populate_writes": draw(st.sampled_from(["all", "same"])),
+        "kernel": draw(st.sampled_from(["6.1", "6.12", "7.3"])),
+    }
+    try:
+        return make_config(values)
+    except ConfigError:  # 2M tracking needs huge leaves
+        return make_config(values | {"granularity": "4K"})
+
+
+@given(straddling_configurations())
+@settings(max_examples=100, deadline=None)
+def test_shares_that_straddle_a_leaf_or_a_page_of_the_backing_give_the_same(config: Config) -> None:
+    assert_same(config)
+
+
+@given(st.one_of(straddling_configurations(), repetitive_configurations()))
+@settings(max_examples=50, deadline=None)
+def test_it_makes_no_difference_which_pages_a_vcpu_has_to_itself(config: Config) -> None:
+    """A vCPU runs ahead on pages of its own; where it is taken to have none, all vCPUs see every change at its time."""
+
+    def machine_without_own_pages(config: Config) -> Record:
+        machine = machine_of(config)
+        if config.vcpus > 1:
+            machine.share_unit, machine.vcpus_disjoint = 2**40, 0
+        return machine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core.sim.engine, "machine_of", machine_without_own_pages)
+        together = run(config, fast_forward=False)
+    alone = run(config, fast_forward=False)
+    assert together[0] == alone[0]
+    for one, other in zip(together[1], alone[1], strict=True):
+        assert np.array_equal(one, other)
 
 
 @given(configurations())

@@ -21,7 +21,7 @@ from core.sim.fast_forward.periods import (
     skip_periods,
 )
 from core.sim.fast_forward.standing import Standing, keep_standing, move_events, new_standing, stand_alike
-from core.sim.state.actors import FINISHED, RUN, VCPU
+from core.sim.state.actors import FINISHED, MARK, VCPU
 from core.tables import Counts
 
 ALONE: Final = layout(["kept", "time"])
@@ -55,7 +55,8 @@ def new_marks(vcpus: int, chunks: int) -> Marks:
 def start_alone(machine, memory, simulation, marks, phase, state, time):
     """A vCPU goes on from a mark at `time`: keep what `skip_alone` needs."""
     marks.alone.kept = 0
-    if state.alone and may_repeat(machine, memory, state, phase.period):
+    is_among_own = state.own_from <= state.visit and state.visit + phase.period <= state.own_to
+    if state.alone and is_among_own and may_repeat(machine, memory, state, phase.period):
         marks.alone.kept = 1
         marks.alone.time = time
         marks.start[0] = state
@@ -66,14 +67,15 @@ def start_alone(machine, memory, simulation, marks, phase, state, time):
 @kernel
 def skip_alone(machine, memory, simulation, marks, phase, state, time):
     """The vCPU needs the lock at `time`, or is at its next mark: then skip what repeats; return the time that takes."""
-    state.alone = 1 if state.event == RUN else 0
+    state.alone = 1 if state.event == MARK else 0
     if not marks.alone.kept:
         return 0
     duration = 0
     start = marks.start[0]
     is_alike = state.visit == start.visit + phase.period and state.pml_fill == start.pml_fill
     if state.alone and is_alike and state.root == start.root:
-        periods = periods_alike(machine, memory, state, phase.period, marks.start_blocks, machine.chunks)
+        most = (state.own_to - state.visit) // phase.period
+        periods = periods_alike(machine, memory, state, phase.period, marks.start_blocks, most)
         if periods:
             duration = periods * (time - marks.alone.time)
             skip_periods(machine, memory, state, phase.period, periods, duration)

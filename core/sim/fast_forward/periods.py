@@ -64,9 +64,11 @@ def _pairs(simulation, counted):
 
 @kernel
 def may_repeat(machine, memory, state, period):
-    """Whether the vCPU's next `period` pages, and its chunk, are its own and lie under tables of level 2 already.
+    """Whether the vCPU's next `period` pages, and its chunk, are in no other's share and lie under tables of level 2.
 
-    So nothing that it does there changes anything but the blocks of their chunks.
+    So nothing that it does there changes anything but the blocks of their chunks. A page of the backing, or the range
+    of a level-3 entry, may be another vCPU's, too: while it stays a table, and its state what the first write made it,
+    neither vCPU sees the other.
     """
     first, end = (
         chunk_of(machine, state.first_page + PAGES_PER_2M - 1),
@@ -103,13 +105,17 @@ def periods_alike(machine, memory, state, period, blocks, most):
     """
     step = period // PAGES_PER_2M
     here = _chunk(machine, state)
+    for chunk in range(here - step, here + 1):  # what a table was replaced by would be missed
+        if not _is_under_table(machine, memory, state, chunk):
+            return 0
     if not is_like(memory, machine, here, blocks[0]):
         return 0
     chunks = min(most * step, chunk_of(machine, state.first_page + machine.share) - 1 - here)
     for further in range(1, chunks + 1):
         chunk = here + further
         like = blocks[further] if further <= step else block_of(memory, chunk - step)
-        if not _is_under_table(machine, memory, state, chunk) or not is_like(memory, machine, chunk, like):
+        may_differ = not _is_under_table(machine, memory, state, chunk) or not _is_settled(machine, memory, chunk)
+        if may_differ or not is_like(memory, machine, chunk, like):
             return (further - 1) // step
     return max(chunks, 0) // step
 

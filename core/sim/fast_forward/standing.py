@@ -10,10 +10,10 @@ import numpy.typing as npt
 from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Record, layout, new_record
 from core.sim.fast_forward.periods import Counted, keep_counted, new_counted
-from core.sim.state.actors import FINISHED, LOCK, RUN, VCPU
+from core.sim.state.actors import FINISHED, LOCK, MARK, RUN, VCPU
 from core.sim.state.event_queue import EVENT
 
-MOMENT: Final = layout(["kept", "time", "queued", "in_line"])
+MOMENT: Final = layout(["kept", "time", "queued", "in_line", "waiting"])
 """Whether the moment is remembered, when it was, and how many events were due."""
 
 
@@ -24,6 +24,7 @@ class Standing(NamedTuple):
     vcpus: npt.NDArray[Any]
     queue: npt.NDArray[Any]  # events in order
     line: npt.NDArray[Any]
+    waiters: npt.NDArray[Any]
     lock: Record
     counted: Counted
 
@@ -35,6 +36,7 @@ def new_standing(vcpus: int) -> Standing:
         vcpus=np.zeros(vcpus, VCPU),
         queue=np.zeros(vcpus, EVENT),
         line=np.zeros(vcpus, EVENT),
+        waiters=np.zeros(vcpus, EVENT),
         lock=new_record(LOCK),
         counted=new_counted(),
     )
@@ -49,6 +51,7 @@ def keep_standing(machine, simulation, standing, time):
     standing.at.time = time
     standing.at.queued = _copy_ring(simulation.queue, standing.queue)
     standing.at.in_line = _copy_ring(simulation.line, standing.line)
+    standing.at.waiting = _copy_ring(simulation.waiters, standing.waiters)
     standing.lock.write_free = simulation.lock.write_free
     standing.lock.line_free = simulation.lock.line_free
     keep_counted(simulation, standing.counted)
@@ -70,6 +73,8 @@ def stand_alike(machine, simulation, standing, pages, time):
         return False
     if not _is_ring_alike(simulation.line, standing.line, standing.at.in_line, elapsed):
         return False
+    if not _is_ring_alike(simulation.waiters, standing.waiters, standing.at.waiting, elapsed):
+        return False
     for vcpu in range(machine.vcpus):
         now, then = simulation.vcpus[vcpu], standing.vcpus[vcpu]
         if now.event != then.event:
@@ -78,7 +83,7 @@ def stand_alike(machine, simulation, standing, pages, time):
             continue
         if now.visit != then.visit + pages or now.root != then.root or now.pml_fill != then.pml_fill:
             return False
-        if now.event == RUN:
+        if now.event == RUN or now.event == MARK:
             continue
         if (now.write, now.level, now.stall_start) != (then.write, then.level, then.stall_start + elapsed):
             return False
@@ -87,8 +92,8 @@ def stand_alike(machine, simulation, standing, pages, time):
 
 @kernel
 def move_events(simulation, duration, time):
-    """Let everything that is due after `time` be due `duration` later."""
-    for ring in (simulation.queue, simulation.line):
+    """Let everything that is due after `time` be due `duration` later, and who waits have asked so much later."""
+    for ring in (simulation.queue, simulation.line, simulation.waiters):
         for number in range(ring.ends[0], ring.ends[1]):
             ring.events[number & (ring.events.size - 1)].time += duration
     if simulation.lock.write_free > time:

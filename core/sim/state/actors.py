@@ -20,10 +20,13 @@ RELEASE = 3  # a reader gives the lock back
 RESUME = 4  # it has, and its access goes through
 FINISHED = 5  # nothing more in this pass
 ARRIVE = 6  # it is at the lock, its atomic done where it reads
+MARK = 7  # go on, from a place to compare with (sim.fast_forward)
 
 VCPU: Final = layout(
     [
         "first_page",  # of its share
+        "own_from",  # its own are pages own_from to own_to - 1 of its share: no other vCPU visits the same leaf,
+        "own_to",  # page of the backing, or word of the bitmap
         "visit",  # visits done in this pass and root
         "mark",  # visits after which it stops for a moment (sim.fast_forward)
         "alone",  # it got from its last mark but one to its last without the lock
