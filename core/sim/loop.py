@@ -35,7 +35,8 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
             last = _ioctl_event(machine, costs, memory, simulation, units, phase, time, is_grant)
             continue
         vcpu = simulation.vcpus[actor]
-        at_once = not phase.ioctl and is_own(vcpu, vcpu.page - vcpu.first_page)  # nobody else sees what a fault changes
+        # whether nobody else sees what a fault changes
+        at_once = not phase.ioctl and (machine.vcpus_disjoint or is_own(vcpu, vcpu.page - vcpu.first_page))
         in_section = is_grant or vcpu.event == HOLD
         resumed = NEVER  # when the guest goes on, if it does
         if vcpu.event == RUN:
