@@ -45,30 +45,33 @@ def _measured(config: Config, share_cpus: bool) -> list[Row]:
         return measure(config)  # seconds_lo and seconds_hi stay null: a measurement is what it is
 
 
-def warm_up(engine: str = "sim", report: Callable[[int, int], None] = lambda compiled, kernels: None) -> None:
-    """Compile and store the kernels of an engine, once per machine and version, so that many processes can load them.
+def warm_up(kind: str = "sim", report: Callable[[int, int], None] = lambda compiled, kernels: None) -> None:
+    """Compile and store kernels, once per machine and version, so that many processes can load them.
 
-    `core.compiled.cache.is_warm(engine)` tells beforehand, without loading numba, whether there is anything to do: it
-    takes some 10 seconds of CPU time for the simulator, and as long again for the live engine. Meanwhile
-    `report(compiled, kernels)` is called after each kernel. The last quarter of the time comes after all of them: then
-    they are optimised together. Some need no compiling, so `compiled` may end short of `kernels`. Of several processes
-    that try, one does it and the others wait.
+    `kind` is "sim" for simulations, "concurrent" for those where the vCPUs run while the ioctls do, or "live".
+    `core.compiled.cache.is_warm(kind)` tells beforehand, without loading numba, whether there is anything to do: it
+    takes some 10 seconds of CPU time for each. Meanwhile `report(compiled, kernels)` is called after each kernel. The
+    last quarter of the time comes after all of them: then they are optimised together. `kernels` are all that there
+    are; none of the kinds needs all, so `compiled` ends short of it. Of several processes that try, one does it and
+    the others wait.
     """
     from core.compiled.cache import compiling, is_warm, mark_warm
 
-    if is_warm(engine):
+    if is_warm(kind):
         return
-    if engine == "live":
+    if kind == "live":
         from core.live.member import load_kernels as load
+    elif kind == "concurrent":
+        from core.sim.engine import load_concurrent_kernels as load
     else:
         from core.sim.engine import load_kernels as load
     from core.compiled.dispatcher import reported
 
     with compiling():
-        if not is_warm(engine):
+        if not is_warm(kind):
             with reported(report):
                 load()
-            mark_warm(engine)
+            mark_warm(kind)
 
 
 def estimated_seconds(config: Config) -> float:

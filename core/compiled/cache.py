@@ -40,19 +40,19 @@ def cache_folder() -> Path:
     )
 
 
-def is_warm(engine: str = "sim") -> bool:
-    """Whether all kernels of an engine are compiled and stored, so that any number of processes may load them."""
-    return _warm_mark(engine).exists()
+def is_warm(kind: str = "sim") -> bool:
+    """Whether the kernels of that kind (core.run.warm_up) are compiled and stored, for any number of processes."""
+    return _warm_mark(kind).exists()
 
 
-def mark_warm(engine: str = "sim") -> None:
-    """Note that every kernel of an engine is stored."""
+def mark_warm(kind: str = "sim") -> None:
+    """Note that every kernel of that kind is stored."""
     CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
-    _warm_mark(engine).touch()
+    _warm_mark(kind).touch()
 
 
-def _warm_mark(engine: str) -> Path:
-    return CACHE_FOLDER / f"warm-{engine}"
+def _warm_mark(kind: str) -> Path:
+    return CACHE_FOLDER / f"warm-{kind}"
 
 
 @contextmanager

@@ -54,8 +54,13 @@ def _check_sums(config: Config, step: Step, duration: int) -> None:
 
 
 def load_kernels() -> None:
-    """Compile or load everything that `simulate` calls."""
+    """Compile or load everything that `simulate` calls where the vCPUs rest during the ioctls."""
     simulate(make_config({"mem_per_vcpu": "2MiB"}))
+
+
+def load_concurrent_kernels() -> None:
+    """The same where they run."""
+    simulate(make_config({"mem_per_vcpu": "2MiB", "backing": "2M", "concurrent": True}))
 
 
 def simulate(
@@ -85,7 +90,7 @@ def simulate(
         clear_record(simulation.times)
         simulation.stalls[:] = 0
         memory.written[:] = 0
-        step.rules.period = period_of(config, machine, step.rules) if fast_forward else 0
+        step.rules.period = period_of(config, machine, step.rules) if fast_forward and not event_by_event else 0
         is_concurrent = step.rules.guest and step.rules.ioctl
         undisturbed = undisturbed_per_ms(config, costs, found_small=simulation.counters.leaves[1] > 0)
         if is_concurrent or event_by_event:

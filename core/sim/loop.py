@@ -111,6 +111,8 @@ def _reach_for_lock(machine, costs, simulation, vcpu, actor, time, at_once):
         put(simulation.waiters, time, actor)
         return NEVER
     simulation.counters.lock_acquisitions += 1
+    if simulation.lock.line_free > time:
+        simulation.counters.lock_contended += 1
     is_first = next_time(simulation.line) == NEVER
     acquired = _move_line(costs, simulation, time)
     if at_once and is_first:
