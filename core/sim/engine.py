@@ -39,7 +39,9 @@ def period_of(config: Config, machine: Record, rules: Record) -> int:
         return math.lcm(PAGES_PER_2M, pattern or 1)
     if rules.write_all:
         pattern = 1
-    if not machine.partitioned or pattern == 0 or (machine.random_order and rules.pass_number):
+    # several roots may share tables, so that what is linked for one page maps another vCPU's
+    are_apart = machine.vcpus_disjoint or (machine.partitioned and machine.roots == 1)
+    if not are_apart or pattern == 0 or (machine.random_order and rules.pass_number):
         return 0
     return PAGES_PER_2M * pattern if rules.logging and config.pml else math.lcm(PAGES_PER_2M, pattern)
 

@@ -34,7 +34,8 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
     key = order_key(machine.seed, vcpu, phase.pass_number) if shuffles else 0
     # A writable huge leaf stays as it is while only vCPUs run: it takes a fault to change an entry.
-    skips = machine.partitioned and not phase.ioctl and not shuffles and not machine.random_writes
+    are_apart = machine.vcpus_disjoint or (machine.partitioned and machine.roots == 1)
+    skips = are_apart and not phase.ioctl and not shuffles and not machine.random_writes
     while True:
         if state.visit == machine.share:
             if state.root == state.last_root:

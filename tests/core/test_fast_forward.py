@@ -109,7 +109,7 @@ def straddling_configurations(draw: st.DrawFn) -> Config:
         "initially_all_set": draw(st.booleans()),
         "granularity": draw(st.sampled_from(["4K", "4K", "2M"])),
         "guest_page": draw(st.sampled_from([None, "4K", "2M", "1G"])),
-        "address_spaces": draw(st.sampled_from([1, 1, 2])),
+        "guest_roots": draw(st.sampled_from([1, 1, 2])),
         "iterations": 1,
         "populate_writes": draw(st.sampled_from(["all", "same"])),
         "kernel": draw(st.sampled_from(["6.1", "6.12", "7.3"])),
