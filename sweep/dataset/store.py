@@ -20,11 +20,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as fs
@@ -38,6 +41,11 @@ from sweep.errors import StoreError
 spare_pandas()
 
 OBJECT_STORES: Final = ("s3", "gcs", "abfs")
+
+ANSWER_SECONDS: Final = 6.0
+"""Longest time for the first word of a remote filesystem."""
+
+T = TypeVar("T")
 
 _TRIES: Final = 3
 """Times a file is written whose hidden name somebody cleans up, or that an object store took in part."""
@@ -65,16 +73,42 @@ def open_store(location: str) -> Store:
         raise StoreError("results: an empty name is no place; allowed: a folder, or a URI such as s3://bucket/folder")
     try:
         if "://" in location:
-            filesystem, path = fs.FileSystem.from_uri(location)
+            filesystem, path, kind = _within(ANSWER_SECONDS, partial(_reached, location))
         else:
             filesystem, path = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(location))
+            kind = filesystem.get_file_info(path.rstrip("/")).type
         store = Store(location, filesystem, path.rstrip("/"))
-        kind = filesystem.get_file_info(store.path).type
     except (OSError, ValueError) as error:
         raise StoreError(f"results {location}: cannot be opened: {reason(error)}") from None
     if kind == fs.FileType.File:
         raise StoreError(f"results {location}: is a file; allowed: a folder, or a URI such as s3://bucket/folder")
     return store
+
+
+def _reached(location: str) -> tuple[Any, str, Any]:
+    """The filesystem of a URI, the path in it, and what is there."""
+    filesystem, path = fs.FileSystem.from_uri(location)
+    return filesystem, path, filesystem.get_file_info(path.rstrip("/")).type
+
+
+def _within(seconds: float, ask: Callable[[], T]) -> T:
+    """What `ask` returns; OSError if that takes longer, as where nobody answers: the clients try for minutes."""
+    answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def answer() -> None:
+        try:
+            answers.put((ask(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=answer, daemon=True).start()
+    try:
+        answered, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise OSError(f"no answer within {seconds:g} s; is it reachable from here, with these credentials?") from None
+    if error is not None:
+        raise error
+    return answered  # type: ignore[return-value]
 
 
 def make_folders(store: Store) -> None:

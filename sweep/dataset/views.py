@@ -113,10 +113,11 @@ def existing_store(location: str) -> Store:
 
 
 def has_results(store: Store) -> bool:
-    """Whether any shard has been finished there."""
+    """Whether any shard has been finished there, be it damaged since."""
     from sweep.dataset.listing import list_shards
 
-    return bool(list_shards(store).counting)
+    listing = list_shards(store)
+    return bool(listing.counting or listing.cut_off)
 
 
 def explained(error: Exception) -> str:

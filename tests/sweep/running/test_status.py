@@ -115,7 +115,7 @@ def test_status_needs_no_heavy_package(folder: Path) -> None:
     write_shard(folder, [shadow(2)])
     program = (
         "import sys\n"
-        "from sweep.commands.status import status\n"
+        "from sweep.commands.dataset.status import status\n"
         f"status({str(folder)!r})\n"
         "print(sorted({'numba', 'pandas', 'ray', 'scipy'}.intersection(sys.modules)))"
     )
