@@ -81,13 +81,14 @@ def _vcpu_event(machine, costs, memory, simulation, concurrency, phase, actor, t
         if not writes:
             vcpu.asked = time
         if lock_or_wait(simulation, actor, time, writes):
-            _enter(costs, simulation, vcpu, actor, time, writes, False)
+            _enter(costs, simulation, concurrency, vcpu, actor, time, writes, False)
         else:
             cut = cut_unit(machine, simulation, concurrency, time)
             due = due if cut == NEVER else cut
         return due
     if vcpu.event == HOLD:
         hold = _critical_section(machine, costs, memory, simulation, concurrency, phase, actor)
+        concurrency.felt.holder_due = time + hold
         vcpu.event = RELEASE
         put(simulation.queue, time + hold, actor)
         return due
@@ -99,7 +100,7 @@ def _vcpu_event(machine, costs, memory, simulation, concurrency, phase, actor, t
         unlock(simulation, time, writes)
         due = _let_in(machine, costs, simulation, concurrency, phase, time, due)
         goes_on = complete(machine, costs, simulation, concurrency, phase, actor, time)
-    horizon = due if machine.vcpus_disjoint and due != WAITS else next_time(simulation.queue)
+    horizon = _horizon(machine, simulation, concurrency, due)
     goes_on = run_along(machine, costs, memory, simulation, concurrency, phase, actor, goes_on, horizon)
     if goes_on != DONE:
         put(simulation.queue, goes_on, actor)
@@ -121,11 +122,25 @@ def _let_in(machine, costs, simulation, concurrency, phase, time, due):
             due = hold_lock(costs, simulation, concurrency, time)
             put(simulation.queue, due, actor)
         else:
-            _enter(costs, simulation, simulation.vcpus[actor], actor, time, writes, True)
+            _enter(costs, simulation, concurrency, simulation.vcpus[actor], actor, time, writes, True)
 
 
 @inlined
-def _enter(costs, simulation, vcpu, actor, time, writes, waited):
+def _horizon(machine, simulation, concurrency, due):
+    """Until when nobody can change what a vCPU finds in memory.
+
+    Of vCPUs that share nothing only the thread can, when it is due. Where it waits for the lock that a vCPU holds for
+    write, not before that one leaves it.
+    """
+    if not machine.vcpus_disjoint:
+        return next_time(simulation.queue)
+    if due != WAITS:
+        return due
+    return concurrency.felt.holder_due if simulation.lock.writer else next_time(simulation.queue)
+
+
+@inlined
+def _enter(costs, simulation, concurrency, vcpu, actor, time, writes, waited):
     """The vCPU has the lock at `time`: its critical section begins once the lock's line is with its CPU."""
     if time > vcpu.asked and waited:
         simulation.counters.lock_contended += 1
@@ -137,6 +152,7 @@ def _enter(costs, simulation, vcpu, actor, time, writes, waited):
         simulation.times.lock_wait += time - vcpu.asked
         begin = move_line(costs, simulation, time)
     vcpu.event = HOLD
+    concurrency.felt.holder_due = begin
     put(simulation.queue, begin, actor)
 
 

@@ -31,6 +31,7 @@ DISTURBANCE: Final = layout(
         "yields",  # the ioctl thread gave the lock up for others
         "retries",  # faults that found their entry changed by the thread
         "ipis",  # exits that the thread or another vCPU forced
+        "holder_due",  # when the vCPU that holds the lock for write does something next
         "left",  # picoseconds of the thread's unit that a yield cut off
         "unit_start",  # when the thread's unit in progress began
         "in_unit",  # it is in one
