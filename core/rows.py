@@ -33,7 +33,7 @@ UNITS: Final = {"seconds_": "s", "_ns_": "ns", "_bytes_": "bytes", "_percent_": 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One result column. `kind` is int, float, str, bool or datetime (UTC); every column may be null."""
+    """One result column. `kind` is int, float, str, bool, datetime (UTC) or list (of bins); any may be null."""
 
     name: str
     kind: type
@@ -206,6 +206,17 @@ _STALLS: Final = (
     ("p999", "99.9th percentile"),
 )
 
+TIMELINE_COLUMNS: Final = (
+    Column("bin", int, "number of the time bin, from 0"),
+    Column("start_seconds", float, "where the bin begins, from the start of the phase"),
+    Column("end_seconds", float, "where it ends"),
+    Column("accesses", int, "guest accesses in the bin"),
+    Column("reads", int, "guest reads"),
+    Column("writes", int, "guest writes"),
+    Column("faults", int, "page faults that began in it"),
+)
+"""A time bin of a phase in which vCPUs ran: an element of `timeline`."""
+
 CONCURRENT_COLUMNS: Final = (
     Column("yields", int, "times the ioctl thread gave mmu_lock up for others (this and the rest: running vCPUs only)"),
     Column("retries", int, "faults that found their entry changed by the ioctl thread"),
@@ -231,6 +242,7 @@ CONCURRENT_COLUMNS: Final = (
     Column("undisturbed_per_ms", float, "accesses a millisecond of all vCPUs together, were there no ioctl"),
     Column("dip_depth", float, "how far throughput falls at its lowest, as a share of the undisturbed one"),
     Column("dip_seconds", float, "how long throughput stays below 90% of the undisturbed one"),
+    Column("timeline", list, "what the vCPUs did over time, bin by bin: the view `timeline` has a row for each"),
 )
 
 PHASE_COLUMNS: Final = (

@@ -15,7 +15,7 @@ from sweep.errors import QueryError
 def query(
     directory: Directory,
     sql: Annotated[
-        str, typer.Argument(metavar="SQL", help="One SELECT over runs, phases, failures, origins, published.")
+        str, typer.Argument(metavar="SQL", help="One SELECT over runs, phases, timeline, failures, origins, published.")
     ],
     form: Annotated[str, typer.Option("--format", help="table, csv, json, markdown or parquet.")] = "table",
     current: Current = False,
@@ -23,9 +23,10 @@ def query(
 ) -> None:
     """Ask a dataset anything in SQL.
 
-    The tables are runs (one row per config), phases (one row per config, phase and iteration), failures (the configs
-    that failed, with their errors), origins (the profiles, engine versions and hosts that the rows come from) and
-    published (measurements of real hosts). `DESCRIBE phases` lists the columns.
+    The tables are runs (one row per config), phases (one row per config, phase and iteration), timeline (one per time
+    bin of a phase in which vCPUs ran), failures (the configs that failed, with their errors), origins (the profiles,
+    engine versions and hosts that the rows come from) and published (measurements of real hosts). `DESCRIBE phases`
+    lists the columns.
 
     \b
     Example:

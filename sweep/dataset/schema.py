@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from core.costs.profile import Profile, load_profile
 from core.errors import ProfileError
-from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, Column
+from core.rows import CONFIG_COLUMNS, PHASE_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, TIMELINE_COLUMNS, Column
 from sweep.dataset.arrow import spare_pandas
 
 spare_pandas()
@@ -25,13 +25,14 @@ PHASES: Final = "phases"
 
 TABLE_COLUMNS: Final = {RUNS: RUN_COLUMNS, PHASES: PHASE_COLUMNS}
 
-_TYPES: Final = {
+_TYPES: Final[dict[type, Any]] = {
     int: pa.int64(),
     float: pa.float64(),
     bool: pa.bool_(),
     str: pa.string(),
     datetime: pa.timestamp("us", tz="UTC"),
 }
+_TYPES[list] = pa.list_(pa.struct([(column.name, _TYPES[column.kind]) for column in TIMELINE_COLUMNS]))
 _CHOICE: Final = pa.dictionary(pa.int8(), pa.string())
 
 _PANDAS: Final = {int: ("int64", "Int64"), bool: ("bool", "boolean")}  # without null, and where one may be

@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from core.rows import FORMER_NAMES, PHASE_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, Column
+from core.rows import FORMER_NAMES, PHASE_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, TIMELINE_COLUMNS, Column
 
-TYPES: Final = {int: "integer", float: "number", str: "text", bool: "truth value", datetime: "timestamp, UTC"}
+TYPES: Final = {
+    int: "integer",
+    float: "number",
+    str: "text",
+    bool: "truth value",
+    datetime: "timestamp, UTC",
+    list: "list of bins",
+}
 
 
 INTRODUCTION: Final = """\
@@ -28,7 +35,7 @@ def schema_text() -> Iterator[str]:
     """The schema in lines of Markdown."""
     renamed = ", ".join(f"{former} is {name}" for name, former in FORMER_NAMES.items())
     yield from (line.format(version=SCHEMA_VERSION, renamed=renamed) for line in INTRODUCTION.splitlines())
-    for name, columns in (("runs", RUN_COLUMNS), ("phases", PHASE_COLUMNS)):
+    for name, columns in (("runs", RUN_COLUMNS), ("phases", PHASE_COLUMNS), ("timeline of a phase", TIMELINE_COLUMNS)):
         yield from ("", f"## {name}", "", "| column | type | unit | meaning | in KVM |", "|---|---|---|---|---|")
         yield from (_line(column) for column in columns)
 

@@ -1,4 +1,4 @@
-"""A dataset opened for questions: its shards as DuckDB views `runs`, `phases`, `failures`, `origins` and `published`.
+"""A dataset opened for questions: its shards as DuckDB views `runs`, `phases`, `failures` and so on.
 
 The views read the Parquet shards where they lie, here or on an object store, so a query touches only the columns it
 names: a million phase rows answer in some hundred milliseconds. They come through pyarrow (sweep/dataset/files.py),
@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from sweep.dataset.files import OpenShards
     from sweep.dataset.store import Store
 
-VIEWS: Final = ("runs", "phases", "failures", "origins", "published")
+VIEWS: Final = ("runs", "phases", "timeline", "failures", "origins", "published")
 
 COLUMNS: Final = {"runs": RUN_COLUMNS, "phases": PHASE_COLUMNS}
+
+_TIMELINE: Final = f"""
+CREATE VIEW timeline AS
+SELECT {", ".join(column.name for column in CONFIG_COLUMNS)}, origin, phase, iteration,
+    unnest(timeline, recursive := true) FROM phases WHERE timeline IS NOT NULL
+"""
 
 _FAILURES: Final = f"""
 CREATE VIEW failures AS
@@ -145,6 +151,7 @@ def _create_views(connection: DuckDBPyConnection, shards: OpenShards, current: b
         kept = f"WHERE NOT ({outdated})" if outdated else ""
         connection.execute(f"CREATE VIEW {table} AS SELECT *, {origin} AS origin FROM {rows} {kept}")
     connection.execute(_FAILURES)
+    connection.execute(_TIMELINE)
     connection.execute(_PUBLISHED)
     published = [[getattr(measured, name) for measured in published_measurements()] for name in PUBLISHED_COLUMNS]
     # as whole columns: DuckDB takes 100 ms for the same row by row

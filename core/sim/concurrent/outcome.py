@@ -52,8 +52,8 @@ def timeline_rows(concurrency: Concurrency, duration: int) -> list[Row]:
         rows.append(
             {
                 "bin": number,
-                "start_s": number * width / SECOND,
-                "end_s": min(duration, (number + 1) * width) / SECOND,
+                "start_seconds": number * width / SECOND,
+                "end_seconds": min(duration, (number + 1) * width) / SECOND,
                 "accesses": accesses,
                 "reads": accesses - writes,
                 "writes": writes,

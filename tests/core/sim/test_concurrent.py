@@ -89,7 +89,7 @@ def test_the_timeline_holds_every_access_and_fault_once(config: Config) -> None:
             assert row["accesses"] - in_flight <= sum(one["accesses"] for one in bins) <= row["accesses"]
             assert row["writes"] - in_flight <= sum(one["writes"] for one in bins) <= row["writes"]
             assert sum(one["faults"] for one in bins) <= row["faults"]
-            assert bins[-1]["end_s"] == row["seconds"]
+            assert bins[-1]["end_seconds"] == row["seconds"]
 
 
 @given(configurations())
