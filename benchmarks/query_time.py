@@ -189,7 +189,7 @@ def _phases(template: list[Row], configs: list[dict[str, object]], random: np.ra
     for column in PHASE_COLUMNS:
         values = own.get(column.name)
         if values is None:
-            values = [row[column.name] for row in template] * len(configs)
+            values = [row.get(column.name) for row in template] * len(configs)  # the run says where it comes from
             if column.kind in (int, float) and column.name != "iteration" and values[0] is not None:
                 factors = random.uniform(0.5, 2, len(values))
                 values = [

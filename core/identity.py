@@ -7,19 +7,35 @@ import hashlib
 import json
 from typing import Any, Final
 
-from core.config import CONCURRENT_FIELDS, LIVE_FIELDS, Config, config_record
+from core.config import CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, Config, config_record
 from core.costs.profile import load_profile
 
 ENGINE_VERSION: Final = "3"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
+
+_SORTED_FIELDS: Final = tuple(sorted(FIELDS))
 
 
 @functools.lru_cache(maxsize=1024)  # every row of a config asks for it
 def config_id(config: Config) -> str:
     """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
     profile = load_profile(config.profile)
-    text = json.dumps([identifying_record(config), profile.digest, ENGINE_VERSION], sort_keys=True)
+    unasked = _unasked(config.engine == "live", config.concurrent, bool(config.label))
+    record = ", ".join(_json_member(name, getattr(config, name)) for name in _SORTED_FIELDS if name not in unasked)
+    text = f'[{{{record}}}, "{profile.digest}", "{ENGINE_VERSION}"]'  # as json.dumps of the three writes it
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=65536)  # a sweep's fields have few values, and its plan asks for each of its configs
+def _json_member(name: str, value: object) -> str:
+    return f'"{name}": {json.dumps(value)}'
+
+
+@functools.cache
+def _unasked(live: bool, concurrent: bool, labelled: bool) -> frozenset[str]:
+    """The fields that such a config does not ask for."""
+    live_fields = () if live else LIVE_FIELDS
+    return frozenset((*live_fields, *(() if concurrent else CONCURRENT_FIELDS), *(() if labelled else ("label",))))
 
 
 def identifying_record(config: Config) -> dict[str, Any]:
@@ -27,8 +43,5 @@ def identifying_record(config: Config) -> dict[str, Any]:
 
     They came later: without them results keep the names that they had before.
     """
-    record = config_record(config)
-    unasked = set() if config.engine == "live" else set(LIVE_FIELDS)
-    unasked |= set() if config.concurrent else set(CONCURRENT_FIELDS)
-    unasked |= set() if config.label else {"label"}
-    return {name: record[name] for name in record if name not in unasked}
+    unasked = _unasked(config.engine == "live", config.concurrent, bool(config.label))
+    return {name: value for name, value in config_record(config).items() if name not in unasked}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +19,9 @@ from core.config import (
     make_config,
     parse_field,
 )
+from core.costs.profile import load_profile
 from core.errors import ConfigError
-from core.identity import config_id, identifying_record
+from core.identity import ENGINE_VERSION, config_id, identifying_record
 from tests.core.configurations import configurations
 
 
@@ -187,6 +191,13 @@ def test_different_configs_have_different_ids(one: Config, other: Config) -> Non
 def test_results_from_before_the_live_engine_keep_their_names() -> None:
     assert not identifying_record(make_config({})).keys() & LIVE_FIELDS.keys()
     assert identifying_record(make_config({"engine": "live"})).keys() > LIVE_FIELDS.keys()
+
+
+@given(configurations(), st.sampled_from(["", "mmu/v3"]))
+def test_a_config_id_is_the_digest_of_its_fields_its_profile_and_the_engine_as_json(config: Config, label: str) -> None:
+    named = make_config(config_record(config) | {"label": label})
+    what = [identifying_record(named), load_profile(named.profile).digest, ENGINE_VERSION]
+    assert config_id(named) == hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def test_a_label_names_a_config_only_where_there_is_one() -> None:
