@@ -130,7 +130,7 @@ def test_an_unknown_column_is_answered_with_the_ones_that_come_close(dataset: st
 
 def test_an_unknown_table_is_answered_with_the_views(dataset: str) -> None:
     message = error_of(dataset, "SELECT * FROM results")
-    assert message == "SQL: there is no table results; allowed: runs, phases, failures, origins, published"
+    assert message == "SQL: there is no table results; allowed: runs, phases, timeline, failures, origins, published"
 
 
 def test_bad_syntax_is_one_line(dataset: str) -> None:
@@ -149,7 +149,7 @@ def test_bad_syntax_is_one_line(dataset: str) -> None:
     ],
 )
 def test_only_one_select_is_let_through(dataset: str, sql: str) -> None:
-    assert "allowed: one SELECT over runs, phases, failures, origins, published" in error_of(dataset, sql)
+    assert "allowed: one SELECT over runs, phases, timeline, failures, origins, published" in error_of(dataset, sql)
 
 
 def test_sql_reads_no_file_outside_the_dataset(dataset: str) -> None:
