@@ -13,6 +13,7 @@ from typing import Final
 
 from core.config import Config, config_record
 from core.identity import config_id
+from core.kvm import TEST
 from core.kvm.attendant import Request, attend
 from core.kvm.command import check_release, command_options, offered_options
 from core.kvm.counting import PhaseCounts
@@ -23,10 +24,6 @@ from core.kvm.parameters import needed_parameters
 from core.kvm.releases import parse_release
 from core.rows import Row
 from core.sizes import PAGE_SIZES
-
-TEST: Final = "dirty_log_perf_test"
-ENGINE_VERSION: Final = TEST
-"""The version in the rows of measurements, whoever ran the test: what decides is the kernel's release."""
 
 USAGE_SECONDS: Final = 60
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from core.kvm.parameters import MODULES, parse_switch
 HUGE_PAGE_FOLDERS: Final = {"2M": "hugepages-2048kB", "1G": "hugepages-1048576kB"}
 VENDOR_MODULES: Final = ("kvm_intel", "kvm_amd")
 RELOAD_SECONDS: Final = 60
+RESERVATIONS: Final = 3  # tries to get huge pages, as memory is compacted in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,14 @@ class Host:
         if free >= needed:
             return
         wanted = reserved + needed - free
-        self.set_huge_pages(size, wanted)
-        reserved, free = self.huge_pages(size)
-        if free < needed:
-            raise SelftestError(f"{_how_to_reserve(size, wanted)} (free now: {free} of {needed})")
+        for _ in range(RESERVATIONS):
+            self.set_huge_pages(size, wanted)
+            reserved, free = self.huge_pages(size)
+            if free >= needed:
+                return
+            with suppress(OSError):  # movable pages may lie in the way
+                (self.root / "proc/sys/vm/compact_memory").write_text("1")
+        raise SelftestError(f"{_how_to_reserve(size, wanted)} (free now: {free} of {needed})")
 
     def _parameter(self, name: str) -> Path:
         return self.root / "sys/module" / MODULES[name] / "parameters" / name

@@ -82,7 +82,7 @@ def execute(
             repair(store)
             tally = Tally(plan, report)
             if plan.batches and interrupts.number is None:
-                tally.start(_beginning(address))
+                tally.start(_beginning(address, _preparation(plan.batches)))
                 with open_session(address, _preparation(plan.batches), pool) as session:
                     before_work()
                     if interrupts.number is None:
@@ -100,8 +100,10 @@ def _preparation(batches: Sequence[Batch]) -> Prepare:
     return load_engine if any(task.config.engine != "kvm" for batch in batches for task in batch.tasks) else None
 
 
-def _beginning(address: str) -> str:
+def _beginning(address: str, prepare: Prepare) -> str:
     """What has to be done before the first config can run."""
+    if prepare is None:
+        return "starting the test"
     if not is_warm() and address in ("inline", "pool", "local"):
         return COMPILING
     return "loading the simulator" if address in ("inline", "pool") else "starting Ray's workers"

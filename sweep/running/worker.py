@@ -16,7 +16,7 @@ from types import MappingProxyType
 from core.config import Config, config_record
 from core.costs.profile import load_profile
 from core.identity import ENGINE_VERSION, config_id
-from core.kvm.engine import ENGINE_VERSION as KVM_ENGINE_VERSION
+from core.kvm import ENGINE_VERSION as KVM_ENGINE_VERSION
 from core.rows import Row
 from core.run import run_config
 from sweep.dataset.listing import list_shards, scan_runs

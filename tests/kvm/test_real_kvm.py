@@ -30,18 +30,20 @@ name = "emulated"
 engine = "kvm"
 pml = false
 mem_per_vcpu = "64MiB"
-backing = "2M"
 [[grid]]
+backing = ["2M"]
 split = ["eager", "fault"]
 vcpus = [1, 2]
 [[grid]]
-split = ["eager"]
 backing = ["4K"]
+split = ["eager"]
 [[grid]]
+backing = ["2M"]
 split = ["fault"]
 manual_protect = [false]
 slots = [2]
 [[grid]]
+backing = ["2M"]
 mmu = ["legacy_tdp"]
 split = ["lazy"]
 """
@@ -71,7 +73,7 @@ setsid {run} run spec.toml split=fault iterations=50 --results killed --address 
 worker=$!
 for second in $(seq 300); do grep -q N /sys/module/kvm/parameters/eager_page_split && break; sleep 1; done
 grep N /sys/module/kvm/parameters/eager_page_split
-kill -9 -- -$worker
+env kill -9 -- -$worker
 for second in $(seq 60); do state | cmp -s - before && break; sleep 1; done
 state > after-kill
 ls /sys/kernel/tracing/instances > instances

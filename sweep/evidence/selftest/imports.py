@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from core.config import FIELDS, Config, config_record, config_text, make_config
 from core.identity import identifying_record
+from core.kvm import ENGINE_VERSION
 from core.kvm.output import Timing
 from core.rows import Row
 from sweep.evidence.selftest.configs import ConfiguredRun
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sweep.dataset.store import Store
 
 ENGINE: Final = "kvm"
-ENGINE_VERSION: Final = "dirty_log_perf_test"
 
 TOO_DIFFERENT: Final = 1.5
 """Repeats whose times differ by more than this factor are hardly runs of one config: a user is warned."""
