@@ -58,6 +58,7 @@ COUNTS = (
     "splits_2m",
     "dirty_pages",
     "dirty_2m_regions",
+    "tlb_flushes",
 )
 
 # Run, then kill a run in its middle with everything it started that has its name: the host must be as before.

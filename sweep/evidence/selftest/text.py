@@ -22,7 +22,7 @@ from core.kvm.releases import parse_release
 from sweep.errors import SweepError
 from sweep.evidence.measurements import MeasurementError
 from sweep.evidence.selftest.lines import Line, lines_of
-from sweep.evidence.selftest.said import WORD, Said, is_known_name, label_word, read_words
+from sweep.evidence.selftest.said import Said, is_known_name, is_word, label_word, read_words
 from sweep.evidence.selftest.shell import ShellLine, read_shell_line, without_prompt
 
 NO_COMMAND: Final = Options(all_unreadable=True)
@@ -187,13 +187,9 @@ def _header(line: Line, text: str) -> Said | None:
     """What a comment, or a heading like `Run 2: tdp_mmu=N`, says in words NAME=VALUE; None if nothing."""
     spaced = _SPACED.sub(lambda match: f"{match[1] or match[2] or match[3]}=", text)
     words = [word.rstrip(",;") for word in spaced.split()]
-    pairs = [match for word in words if (match := WORD.fullmatch(word))]
-    known = [match for match in pairs if is_known_name(match[1])]
-    if pairs and len(pairs) == len(words) and (line.is_comment or len(known) == len(words)):
-        return read_words(words, keeps_notes=True)
-    if line.is_comment and known and len(known) == len(pairs):
-        # a sentence around the words: they count, the sentence does not
-        return read_words([match[0] for match in known], keeps_notes=True)
+    pairs = _pairs(words) if line.is_comment or all(is_known_name(word.partition("=")[0]) for word in words) else []
+    if pairs:
+        return read_words(pairs, keeps_notes=True)
     parameters = dict(_PARAMETER.findall(text))
     if not parameters or OWN_LINE.search(text):
         return None
@@ -201,6 +197,22 @@ def _header(line: Line, text: str) -> Said | None:
     rest = _PARAMETER.sub("", heading["rest"]) if heading else ""
     fields = {"label": label_word(rest.strip(" ,;"))} if heading else {}
     return Said(fields, {name: value in "Y1" for name, value in parameters.items()})
+
+
+def _pairs(words: Sequence[str]) -> list[str]:
+    """The words NAME=VALUE among those of a comment.
+
+    If it begins with one it is a list of them, and what is unknown here has a value up to the next. If not it is a
+    sentence, in which only names that are known mean anything.
+    """
+    is_list = is_word(words[0])
+    pairs: list[str] = []
+    for word in words:
+        if is_word(word) and (is_list or is_known_name(word.partition("=")[0])):
+            pairs.append(word)
+        elif is_list and not is_known_name(pairs[-1].partition("=")[0]):
+            pairs[-1] += f"_{word}"
+    return pairs
 
 
 def _bare_options(text: str) -> Options | None:

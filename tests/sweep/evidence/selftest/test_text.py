@@ -74,6 +74,12 @@ def test_words_that_mean_nothing_here_are_kept_in_the_label() -> None:
     assert run.said.fields == {"vcpus": 2}
 
 
+def test_a_note_may_have_a_value_of_several_words() -> None:
+    (run,) = runs(f"# cpu=AMD EPYC 7763 date=2024-01-01 12:00 vcpus=2 on one socket\n{ONE}")
+    assert run.said.label == "cpu=AMD_EPYC_7763+date=2024-01-01_12:00"
+    assert run.said.fields == {"vcpus": 2}
+
+
 def test_a_heading_sets_parameters_and_what_it_adds_is_the_label() -> None:
     found = runs(f"Run 1: tdp_mmu=Y\n{ONE}Run 2: tdp_mmu=N\n{TWO}Run 3: tdp_mmu=Y, recovered in place\n{ONE}")
     assert [run.said.parameters for run in found] == [{"tdp_mmu": True}, {"tdp_mmu": False}, {"tdp_mmu": True}]
