@@ -1,4 +1,6 @@
-"""What a sweep costs beyond its engine time: many small configs through `sweep.running.execute`, on real Ray.
+"""What a sweep costs beyond its engine time: many small configs through `sweep.running.execute`, in a pool and on Ray.
+
+First the cover letter's sweep as typed into a shell, from there to the next prompt, with its kernels compiled before.
 
 Beside it, in turn and each in a process of its own: a plain loop over the same configs in one process a core, which is
 the least it could take; bare Ray tasks, one a config, which store nothing; and Ray Tune, one trial a config.
@@ -17,6 +19,8 @@ import json
 import math
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +32,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any, Final
 
-from benchmarks.measure import SPAWN, Options, in_fresh_process, in_turn, note, ratio, spread
+from benchmarks.measure import SPAWN, Options, in_fresh_process, in_turn, note, ratio, seconds_of, spread
 from benchmarks.report import Cell, Table
 from core.config import Config, make_config
 from core.rows import Row
@@ -44,12 +48,17 @@ SMALL: Final = "64MiB"
 LARGER: Final = ("192MiB", "768MiB")
 """Memory of the small configs, of 2 to 3 ms each, and of those twice and eight times as long."""
 
-LOOP, SWEEP, TASKS, TUNE = "plain loop", "splitsweep", "bare Ray tasks", "Ray Tune"
+LOOP, SWEEP, ON_RAY = "plain loop", "splitsweep", "splitsweep on Ray"
+TASKS, TUNE = "bare Ray tasks", "Ray Tune"
+
+PROGRAMS: Final = (LOOP, SWEEP, ON_RAY, TASKS)
+COVER_LETTER: Final = Path(__file__).parent.parent / "examples" / "cover_letter.toml"
+COVER_LETTER_ROUNDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Wall seconds of one run: until Ray is there, and from then until it has stopped."""
+    """Wall seconds of one run: until workers are there, and from then until they are gone."""
 
     start: float
     work: float
@@ -78,11 +87,11 @@ def run(options: Options) -> list[Table]:
     cores = [number for number in CORES if number <= len(os.sched_getaffinity(0))]
     taken: Taken = {}
     for number in cores:
-        taken |= _rounds([Load(count, number) for count in COUNTS], (LOOP, SWEEP, TASKS), ROUNDS)
+        taken |= _rounds([Load(count, number) for count in COUNTS], PROGRAMS, ROUNDS)
     if options.long:
-        taken |= _rounds([Load(LONG_COUNT, cores[-1])], (LOOP, SWEEP, TASKS), 1)
-        taken |= _rounds([Load(LONG_COUNT, cores[-1], memory) for memory in LARGER], (LOOP, SWEEP), 1)
-    tables = [_overheads(taken), _further(taken)]
+        taken |= _rounds([Load(LONG_COUNT, cores[-1])], PROGRAMS, 1)
+        taken |= _rounds([Load(LONG_COUNT, cores[-1], memory) for memory in LARGER], (LOOP, SWEEP, ON_RAY), 1)
+    tables = [_cover_letter(), _overheads(taken), _further(taken)]
     return [*tables, _tune(taken, cores[-1])] if _has_tune() else tables
 
 
@@ -92,7 +101,13 @@ def _rounds(loads: Sequence[Load], programs: Sequence[str], rounds: int) -> Take
 
 
 def _measured(name: str, load: Load) -> Times:
-    function: Callable[[Load], Times] = {LOOP: loop, SWEEP: sweep, TASKS: tasks, TUNE: tune_trials}[name]
+    function: Callable[[Load], Times] = {
+        LOOP: loop,
+        SWEEP: sweep,
+        ON_RAY: sweep_on_ray,
+        TASKS: tasks,
+        TUNE: tune_trials,
+    }[name]
     times = in_fresh_process(function, load)
     note(f"{name}, {load}: {times.work:.2f} s after {times.start:.2f} s to start")
     return times
@@ -105,22 +120,30 @@ def _overheads(taken: Taken) -> Table:
         milliseconds = spread(own).median * load.cores / load.count * 1e3
         place = (load.count, milliseconds, load.cores, name)
         if name == LOOP:
-            rows.append((*place, None, spread(whole), None, None))
+            rows.append((*place, None, spread(whole), None, None, None))
             continue
         start = spread([one.start for one in times]).median
         recorded = [one.recorded / load.cores for one in times if one.recorded is not None]
         rows.append(
-            (*place, start, spread(whole), ratio(whole, own), ratio(whole, recorded) if recorded else None),
+            (
+                *place,
+                start,
+                spread(whole),
+                ratio(whole, own),
+                ratio(whole, recorded) if recorded else None,
+                spread([one - other for one, other in zip(whole, recorded, strict=True)]) if recorded else None,
+            ),
         )
     columns = (
         "configs",
         "ms each",
         "cores",
         "program",
-        "start of Ray, s",
+        "start, s",
         "everything, s",
         "against the loop",
         "against the engine time in the rows",
+        "over it, s",
     )
     return Table(f"Small configs from start to end, median of {ROUNDS} rounds ({LONG_COUNT:,}: once)", columns, rows)
 
@@ -135,7 +158,7 @@ def _further(taken: Taken) -> Table:
     loads = sorted({load for _, load in taken if load.count > COUNTS[0] and load.memory == SMALL}, key=_order)
     for load in loads:
         of_loop = spread(_further_ms(taken, LOOP, load)).median
-        for name in (LOOP, SWEEP, TASKS):
+        for name in PROGRAMS:
             further = spread(_further_ms(taken, name, load))
             over = None if name == LOOP else 100 * (further.median / of_loop - 1)
             rows.append((load.count, load.cores, name, further, over))
@@ -158,7 +181,7 @@ def _tune(taken: Taken, cores: int) -> Table:
         times = taken[name, load] if name == SWEEP else [_measured(TUNE, load)]
         whole = spread([one.whole for one in times])
         rows.append((name, spread([one.start for one in times]).median, whole, whole.median / base))
-    columns = ("program", "start of Ray, s", "everything, s", "against the loop")
+    columns = ("program", "start, s", "everything, s", "against the loop")
     return Table(f"Ray Tune beside splitsweep: {TUNE_COUNT} small configs on {cores} cores", columns, rows)
 
 
@@ -206,10 +229,29 @@ def loop(load: Load) -> Times:
     return Times(start=0.0, work=sum(end - start for start, end in spans) / load.cores)
 
 
-def sweep(load: Load) -> Times:
+def _cover_letter() -> Table:
+    command = [sys.executable, "-c", "from sweep.cli import main; main()", "run", str(COVER_LETTER)]
+    rows: list[tuple[Cell, ...]] = []
+    for address in ("pool", "inline", "local"):
+        seconds = []
+        for _ in range(COVER_LETTER_ROUNDS):
+            with tempfile.TemporaryDirectory() as folder:
+                words = [*command, "--results", f"{folder}/dataset", "--address", address]
+                seconds.append(seconds_of(partial(subprocess.run, words, check=True, capture_output=True)))
+        rows.append((address, spread(seconds)))
+    return Table("The cover letter's 48 configs, from shell to prompt", ("--address", "seconds"), rows)
+
+
+def sweep_on_ray(load: Load) -> Times:
+    return sweep(load, "local")
+
+
+def sweep(load: Load, address: str = "pool") -> Times:
     """`splitsweep run` without its command line: plan, execute, and a dataset on disk."""
+    from cluster.pool import Pool
     from sweep.dataset.store import open_store
     from sweep.running.execute import execute
+    from sweep.running.loading import load_engine
     from sweep.running.plan import make_plan
     from sweep.running.tally import Progress
 
@@ -217,15 +259,16 @@ def sweep(load: Load) -> Times:
     configs = small_configs(load)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
+        pool = Pool(load_engine) if address == "pool" else None  # as the command does: it loads meanwhile
         plan = make_plan(configs, set())
         planned = time.monotonic()
         there: list[float] = []
 
         def report(progress: Progress) -> None:
-            if not there:
+            if not there and progress.doing is None:
                 there.append(time.monotonic())
 
-        outcome = execute(plan, open_store(f"{folder}/dataset"), "local", report)
+        outcome = execute(plan, open_store(f"{folder}/dataset"), address, report, pool=pool)
         end = time.monotonic()
         recorded = _recorded_seconds(f"{folder}/dataset")
     assert outcome.done == load.count

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIGS_SHOWN: Final = 5
 
-HEAD_START_CONFIGS: Final = 2000
+HEAD_START_CONFIGS: Final = 20_000
 """Of more configs even the estimate takes a moment, and the start of workers is a small part."""
 
 
