@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
 from core.config import Config
 from core.costs.profile import load_profile
 from core.rows import Row
+from core.sizes import PAGES_PER_1G
 
 
 def run_config(config: Config, *, share_cpus: bool = False, binary: str | None = None) -> list[Row]:
@@ -101,13 +103,18 @@ def estimated_seconds(config: Config) -> float:
     if config.mmu == "tdp" and config.vcpus > 16:  # readers that queue change places at every table, so nothing repeats
         stepped += locked * 30e-9
         repeating = 0.0 if locked else 1.0
+        huge_faults = config.pages / 512 ** (config.leaf_level - 1) if config.leaf_level > 1 else 0.0
+        queued = 2 * huge_faults * 1e-6  # they populate, and come back once logging is off
     else:
-        repeating = 1.0
-    if not are_vcpus_disjoint(config) or write_period(config) == 0:
+        repeating, queued = 1.0, 0.0
+    if config.access_order == "random":  # caches miss the more, the more memory there is
+        stepped += visits * (config.iterations + 1) * 10e-9 * max(0.0, math.log2(config.pages / PAGES_PER_1G))
+    are_apart = are_vcpus_disjoint(config) or (config.partitioned and config.guest_roots == 1)
+    if not are_apart or write_period(config) == 0:
         repeating = 0.0
     stepped_first = min(1.0, 4 * 512 * config.vcpus / config.pages)  # before anything has repeated itself
     chunks = config.pages / 512 * (2 * config.iterations + 4)
-    return 0.002 + chunks * 1.5e-7 + stepped * (1 - repeating * (1 - stepped_first))
+    return 0.002 + chunks * 1.5e-7 + queued + stepped * (1 - repeating * (1 - stepped_first))
 
 
 def _live_seconds(config: Config) -> float:

@@ -45,3 +45,17 @@ def test_a_live_config_is_measured_and_has_the_rows_of_a_simulation_without_an_i
     assert {(row["seconds_lo"], row["seconds_hi"]) for row in measured} == {(None, None)}
     assert all(row["seconds"] > 0 for row in measured)
     assert usable_cpus() == before
+
+
+def test_shares_that_end_within_a_page_of_the_backing_are_guessed_to_take_no_longer() -> None:
+    lazy = {"mmu": "legacy_tdp", "split": "lazy", "backing": "1G", "initially_all_set": False, "vcpus": 208}
+    straddling = estimated_seconds(make_config(lazy | {"mem_per_vcpu": "29.5GiB"}))
+    assert straddling < estimated_seconds(make_config(lazy | {"mem_per_vcpu": "30GiB"}))
+
+
+def test_what_cannot_be_skipped_is_guessed_to_take_longer() -> None:
+    lazy = {"mmu": "legacy_tdp", "split": "lazy", "backing": "2M", "initially_all_set": False, "vcpus": 64}
+    values: dict[str, object] = lazy | {"mem_per_vcpu": "4GiB"}
+    skipped = estimated_seconds(make_config(values))
+    assert estimated_seconds(make_config(values | {"access_order": "random"})) > 20 * skipped
+    assert estimated_seconds(make_config(values | {"write_pattern": "random", "write_percent": 50})) > 10 * skipped
