@@ -132,7 +132,8 @@ FIELDS: Final[dict[str, Any]] = typing.get_type_hints(Config)
 MEM_TOTAL: Final = "mem_total"
 """Another way to say mem_per_vcpu: the memory of all vCPUs together, of which each has an equal share."""
 
-SIZES: Final = ("mem_per_vcpu", MEM_TOTAL, "clear_chunk")
+MEMORY_NAMES: Final = ("mem_per_vcpu", MEM_TOTAL)
+SIZES: Final = (*MEMORY_NAMES, "clear_chunk")
 RENAMED: Final = {"address_spaces": "guest_roots"}
 """Fields that had another name once. KVM's own address spaces (as_id) are something else: SMM's memory."""
 
@@ -246,22 +247,27 @@ def check_field(name: str, value: object) -> object:
         if value is None and isinstance(FIELDS[name], types.UnionType):
             return None
         if value not in CHOICES[name]:
-            raise ConfigError(name, f"{value!r} is not allowed; allowed: {', '.join(CHOICES[name])}")
+            raise ConfigError(name, f"{_shown(value)} is not allowed; allowed: {', '.join(CHOICES[name])}")
         return value
     kind = FIELDS[name]
     if kind is int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ConfigError(name, f"{value!r} is not a whole number")
+            raise ConfigError(name, f"{_shown(value)} is not a whole number")
         low, high = BOUNDS[name]
         if not low <= value <= high:
             raise ConfigError(name, f"{value} is out of range; allowed: {low} to {high}")
         return value
     if not isinstance(value, kind):
         allowed = "true, false" if kind is bool else "a text"
-        raise ConfigError(name, f"{value!r} is not allowed; allowed: {allowed}")
+        raise ConfigError(name, f"{_shown(value)} is not allowed; allowed: {allowed}")
     if name == "label" and not LABEL.fullmatch(str(value)):
         raise ConfigError(name, f"{value!r} is not allowed; allowed: up to 100 letters, digits and _ . : + / @ ~ = -")
     return value
+
+
+def _shown(value: object) -> str:
+    """A value as a spec has it: true and false in small letters."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _checked_size(name: str, value: object) -> int:
@@ -273,7 +279,7 @@ def _checked_size(name: str, value: object) -> int:
         except ValueError as error:
             raise ConfigError(name, str(error)) from None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(name, f"{value!r} is not a size; write it like 64MiB, 1GiB or 29.5GiB")
+        raise ConfigError(name, f"{_shown(value)} is not a size; write it like 64MiB, 1GiB or 29.5GiB")
     if value <= 0 or value % PAGE_BYTES:
         raise ConfigError(name, f"{value} bytes is no multiple of the 4096-byte page; allowed: 4KiB, ...")
     return value

@@ -119,11 +119,15 @@ def load_profile(name: str) -> Profile:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark first
         document = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise ProfileError(f"profile {path}: not a text file; a profile is TOML in UTF-8") from None
+    except IsADirectoryError:
+        raise ProfileError(f"profile {path}: is a directory; give the profile's file itself") from None
     except OSError:
         raise ProfileError(
             f"profile: no profile {name!r}; allowed: {', '.join(built_in_profiles())}, or the path of a .toml file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: tomllib lets it through for numbers of 4300 digits
         raise ProfileError(f"profile {path}: not TOML: {error}") from None
     fit = document.pop("fit", None)
     uncertainty = None if fit is None else _uncertainty_of(fit, str(path))

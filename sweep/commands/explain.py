@@ -30,7 +30,7 @@ def explain(
     values: dict[str, object] = {}
     for word in words or []:
         name, equals, text = word.partition("=")
-        if not equals:
+        if not equals or not name:
             raise SpecError(f"{word!r} is not FIELD=VALUE; write it like vcpus=64")
         if name in values:
             raise SpecError(f"{name}: given twice; name each field once")
@@ -39,7 +39,7 @@ def explain(
     if config.engine == "sim":
         with shown_wait("compiling the simulator, once for this version"):
             warm_up()
-    doing = "measuring" if config.engine == "live" else "simulating"
+    doing = "simulating" if config.engine == "sim" else "measuring"
     with shown_wait(f"{doing} {machine_text(config)}", estimated_seconds(config)):
         rows = run_config(config)
     print_explanation(explanation(config, rows), Console(width=WIDTH))

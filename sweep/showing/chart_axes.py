@@ -32,6 +32,7 @@ X_TITLES: Final = {
     "mem_per_vcpu": "memory per vCPU",
     MEM_TOTAL: "memory of all vCPUs",
     "write_percent": "accesses that write (%)",
+    "clear_chunk": "memory of one clear",
     "guest_roots": "roots of the guest",
     "slots": "memslots",
 }
@@ -100,7 +101,7 @@ def x_axis(tables: Sequence[Table], log: bool | None) -> Axis | WordAxis:
     if log and numbers[0] <= 0:
         raise QueryError(f"--log-x: {name} is {numbers[0]:g} in some configs, which has no place on a log axis")
     ticks = tuple(numbers) if len(numbers) <= MAX_TICKS else ()
-    doubling = name in DOUBLING_FIELDS and len(numbers) > 1
+    doubling = name in DOUBLING_FIELDS and len(numbers) > 1 and numbers[0] > 0
     if doubling if log is None else log:
         return Axis(title, _log_domain(numbers[0], numbers[-1]), 2, ticks, unit=unit)
     margin = (numbers[-1] - numbers[0]) * MARGIN or 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from core.config import Config, config_notes, config_record, config_text
 from core.rows import Row
 from core.sizes import format_size
-from sweep.showing.origin import cpus_beyond
+from sweep.showing.origin import cpus_beyond, facts_captions, run_facts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,6 +103,8 @@ def explanation(config: Config, rows: Sequence[Row]) -> Iterator[Line]:
     yield Line("")
     for sentence in closing_words(config, rows):
         yield Line(sentence, "bold")
+    for caption in facts_captions([run_facts(config)]):
+        yield Line(caption, "dim")
 
 
 def print_explanation(lines: Iterable[Line], console: Console) -> None:

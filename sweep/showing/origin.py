@@ -6,12 +6,15 @@ version. The notes tell besides where a prediction is an extrapolation and where
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from core.config import FIELDS, Config, counterfactuals, field_text
+from core.config import FIELDS, Config, config_record, counterfactuals, field_text
 from core.costs.profile import load_profile
 from core.errors import ProfileError
+from core.identity import ENGINE_VERSION
 from sweep.showing.points import Facts
 from sweep.showing.tables import Cell, Table, value_order
 
@@ -57,6 +60,13 @@ def facts_captions(facts: Sequence[Facts]) -> list[str]:
         _caption(engine, [fact for fact in facts if fact["engine"] == engine])
         for engine in sorted({fact["engine"] for fact in facts}, key=value_order("engine"))
     ]
+
+
+def run_facts(config: Config) -> Facts:
+    """The facts of a config that was run here and now, and is in no dataset."""
+    here = {"host": socket.gethostname(), "kernel_release": os.uname().release, "revision": None}
+    made_by = {"profile_digest": load_profile(config.profile).digest, "engine_version": ENGINE_VERSION}
+    return config_record(config) | made_by | here
 
 
 def trust_notes(tables: Sequence[Table]) -> Iterator[str]:

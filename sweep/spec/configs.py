@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from core.config import MEM_TOTAL, SIZES, Config, config_record, field_text, make_config
+from core.config import MEM_TOTAL, MEMORY_NAMES, Config, config_record, field_text, make_config
 from core.errors import ConfigError, ProfileError
 from sweep.errors import SpecError, spec_place
 from sweep.spec.file import SpecFile, read_spec_file, spec_file_text, with_override
@@ -74,8 +74,8 @@ def _parsed(overrides: Sequence[str]) -> dict[str, tuple[object, ...]]:
         if name in parsed:
             raise SpecError(f"override {word}: {name} is overridden twice; write its values as {name}=V1,V2")
         parsed[name] = values
-    if set(SIZES) <= set(parsed):
-        raise SpecError(f"overrides: {' and '.join(SIZES)} say the same in two ways; keep one of them")
+    if set(MEMORY_NAMES) <= set(parsed):
+        raise SpecError(f"overrides: {' and '.join(MEMORY_NAMES)} say the same in two ways; keep one of them")
     return parsed
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from core.config import SIZES, field_text
+from core.config import MEMORY_NAMES, field_text
 from sweep.errors import SpecError, spec_place
 from sweep.spec.grid import Grid, shared_point, without_shared_points
 from sweep.spec.sample import Range, Sample, read_sample
@@ -31,6 +31,9 @@ from sweep.spec.values import field_value, field_values, text_toml, value_toml
 from sweep.spec.where import EXAMPLE, where_fields
 
 TOP_KEYS: Final = ("name", "where", "fixed", "grid", "sample")
+
+MOST_BYTES: Final = 16 * 2**20
+"""A file beyond it, or a device without an end, is no spec."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -72,7 +75,7 @@ def with_override(spec_file: SpecFile, name: str, values: tuple[object, ...]) ->
 
     mem_total replaces mem_per_vcpu, and the other way round: they say the same.
     """
-    spec_file = _without(spec_file, [size for size in SIZES if name in SIZES and size != name])
+    spec_file = _without(spec_file, [size for size in MEMORY_NAMES if name in MEMORY_NAMES and size != name])
     fixed = {key: value for key, value in spec_file.fixed.items() if key != name}
     sample, grids = spec_file.sample, spec_file.grids
     if len(values) == 1 and not any(name in axes for axes in (*grids, *([sample.ranges] if sample else []))):
@@ -126,7 +129,13 @@ def _sample_lines(sample: Sample) -> list[str]:
 
 def _read_toml(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a byte order mark first
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise SpecError(f"longer than {MOST_BYTES >> 20} MiB; a spec is a short text")
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors put a byte order mark first
+    except SpecError:
+        raise
     except UnicodeDecodeError:
         raise SpecError("not a text file; a spec is TOML in UTF-8") from None
     except (ValueError, RecursionError) as error:  # ValueError too: tomllib lets it through for numbers of 4300 digits
@@ -206,8 +215,8 @@ def _check_named_once(spec_file: SpecFile) -> None:
         for name in axes:
             if name in spec_file.fixed:
                 raise SpecError(f"{place}: {name} is in [fixed] too; keep one of them")
-        if set(SIZES) <= {*axes, *spec_file.fixed}:
-            raise SpecError(f"{place}: {' and '.join(SIZES)} say the same in two ways; keep one of them")
+        if set(MEMORY_NAMES) <= {*axes, *spec_file.fixed}:
+            raise SpecError(f"{place}: {' and '.join(MEMORY_NAMES)} say the same in two ways; keep one of them")
     for (place, grid), (other_place, other) in itertools.combinations(places, 2):
         point = shared_point(grid, other)
         if point is not None:

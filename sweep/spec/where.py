@@ -43,6 +43,8 @@ def where_fields(where: str, fields: Mapping[str, Any] = SPEC_FIELDS) -> tuple[s
 
     `fields` are those that it may name, with their types; results have more to name than specs.
     """
+    if not where.strip():
+        raise SpecError(f"where: empty; write a condition like {EXAMPLE}, or leave it out")
     named = set()
     for node in _expression_nodes(where):
         if node["class"] == "COLUMN_REF":

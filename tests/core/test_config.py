@@ -79,7 +79,7 @@ def test_a_field_without_effect_is_normalised_away(values: dict[str, object], fi
     [
         ({"vcpu": 2}, "vcpu: no such field; allowed: vcpus, mem_per_vcpu,"),
         ({"vcpus": 0}, "vcpus: 0 is out of range; allowed: 1 to 4096"),
-        ({"vcpus": True}, "vcpus: True is not a whole number"),
+        ({"vcpus": True}, "vcpus: true is not a whole number"),
         ({"vcpus": "2"}, "vcpus: '2' is not a whole number"),
         ({"write_percent": 101}, "write_percent: 101 is out of range; allowed: 0 to 100"),
         ({"backing": "4M"}, "backing: '4M' is not allowed; allowed: 4K, 2M, 1G"),

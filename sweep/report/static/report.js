@@ -111,7 +111,7 @@
     const largest = Math.max(...field.numbers);
     const [unit, size] = field.size ? UNITS.find((entry) => entry[1] <= largest) ?? ["bytes", 1] : ["", 1];
     const ticks = field.numbers.map((number) => number / size);
-    const log = field.doubling && ticks.length > 1 && state.scale === "log";
+    const log = field.doubling && ticks.length > 1 && ticks[0] > 0 && state.scale === "log";
     const title = unit ? `${field.title} (${unit})` : field.title;
     return {
       title,

@@ -86,6 +86,15 @@ def test_a_profile_with_a_mistake_names_file_and_parameter(change: dict[str, obj
     assert message in str(error.value)
 
 
+def test_what_is_no_text_is_no_profile(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\x7fELF\xff")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ProfileError, match=r"binary\.toml: not a text file; a profile is TOML in UTF-8"):
+        load_profile(str(tmp_path / "binary.toml"))
+    with pytest.raises(ProfileError, match=r"folder\.toml: is a directory"):
+        load_profile(str(tmp_path / "folder.toml"))
+
+
 def test_an_unknown_profile_names_those_there_are() -> None:
     with pytest.raises(ProfileError, match=r"no profile 'skylake'; allowed: cascade-lake-2022"):
         load_profile("skylake")

@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from core.config import Config, make_config
+from core.costs.profile import load_profile
 from core.errors import ConfigError
+from core.identity import ENGINE_VERSION
 from core.run import run_config
 from sweep.commands.explain import explain
 from sweep.errors import SpecError
@@ -100,6 +102,14 @@ def test_pages_reported_are_set_against_pages_written() -> None:
     assert dirty == "  dirty      pages reported: 16,321, written: 3,277 (4.98 reported for each written)"
 
 
+def test_the_last_line_says_whose_numbers_they_are() -> None:
+    digest = load_profile("cascade-lake-2022").digest[:8]
+    assert lines(small())[-1] == (
+        "simulated by splitsweep: 64MiB per vCPU, backing 2M, MMU of kernel 6.12, "
+        f"profile cascade-lake-2022 ({digest}), engine version {ENGINE_VERSION}"
+    )
+
+
 def test_a_time_comes_with_its_interval() -> None:
     config = small(mmu="legacy_tdp", split="lazy", vcpus=4)
     (row,) = (row for row in run_config(config) if row["phase"] == "dirty")
@@ -155,6 +165,7 @@ def test_the_command_prints_the_explanation(capsys: pytest.CaptureFixture[str]) 
     ("word", "message"),
     [
         ("vcpus", "'vcpus' is not FIELD=VALUE; write it like vcpus=64"),
+        ("=64", "'=64' is not FIELD=VALUE; write it like vcpus=64"),
         ("vcpu=2", "vcpu: no such field"),
         ("split=late", "split: 'late' is not allowed; allowed: eager, lazy, fault"),
     ],

@@ -72,6 +72,11 @@ def test_an_override_of_the_total_replaces_the_memory_of_each_vcpu_and_the_other
     assert [c.mem_per_vcpu for c in load(spec_path, total, "mem_per_vcpu=1GiB").configs] == [GIB, GIB]
 
 
+def test_an_override_of_another_size_leaves_the_memory_alone(spec_path: Path) -> None:
+    spec = load(spec_path, '[fixed]\nmem_per_vcpu = "2GiB"\nbacking = "2M"', "clear_chunk=0")
+    assert [config.mem_per_vcpu for config in spec.configs] == [2 * GIB]
+
+
 def test_where_may_ask_for_the_total(spec_path: Path) -> None:
     spec = load(spec_path, "where = \"mem_total <= '4GiB'\"\n[[grid]]\nvcpus = [2, 4, 8]")
     assert [config.vcpus for config in spec.configs] == [2, 4]
