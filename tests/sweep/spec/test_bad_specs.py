@@ -115,7 +115,9 @@ MISTAKES = [
         "[[grid]] 1: granularity: 2M needs 2M or 1G leaves",
         "in the point backing=4K granularity=2M",
     ),
-    body("concurrent", "[fixed]\nconcurrent = true", "[fixed]: concurrent: true is not supported", "allowed: false"),
+    body(
+        "concurrent", "[fixed]\nconcurrent = true", "[fixed]: concurrent: true needs huge pages", "allowed there: false"
+    ),
     # grids
     body("empty-grid", "[[grid]]", "[[grid]] 1: the grid is empty", "give it a field"),
     body("empty-list", "[[grid]]\nvcpus = []", "[[grid]] 1: vcpus: the list is empty", "give at least one value"),
@@ -221,12 +223,16 @@ MISTAKES = [
         "override-twice", "sweep.toml vcpus=2 vcpus=4", "vcpus is overridden twice", "write its values as vcpus=V1,V2"
     ),
     words("two-size-overrides", "sweep.toml mem_per_vcpu=1GiB mem_total=2GiB", "overrides: mem_per_vcpu and mem_total"),
-    words("bad-address", "sweep.toml --address cloud", "address 'cloud' is not allowed", "allowed: local, auto"),
+    words("bad-address", "sweep.toml --address cloud", "address 'cloud' is not allowed", "allowed: pool, local, auto"),
     words("results-is-a-file", "sweep.toml --results secret", "secret", "is a file"),
     words("results-below-a-file", "sweep.toml --results secret/deeper", "secret"),
     words("results-unknown-scheme", "sweep.toml --results ftp://host/folder", "ftp://host/folder"),
-    words("results-over-a-spec", "sweep.toml --results mine", "results mine: holds a spec.toml and no dataset"),
-    words("fresh-over-a-spec", "sweep.toml --results mine --fresh", "results mine: holds a spec.toml and no dataset"),
+    words("results-over-a-spec", "sweep.toml --results mine", "results mine: holds no dataset but other files"),
+    words(
+        "fresh-over-a-spec",
+        "sweep.toml --results mine --fresh",
+        "results mine: holds no dataset that --fresh could delete",
+    ),
     words("fresh-on-foreign-folder", "sweep.toml --results folder --fresh", "results folder: holds no dataset"),
 ]
 
