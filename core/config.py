@@ -24,6 +24,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "access_order": ("sequential", "random"),
     "mmu": ("tdp", "legacy_tdp", "shadow", "nested"),
     "split": ("eager", "lazy", "fault"),
+    "split_cache": ("kept", "refilled"),
     "granularity": ("4K", "2M"),
     "guest_page": ("4K", "2M", "1G"),
     "populate_writes": ("all", "same"),
@@ -73,6 +74,7 @@ class Config:
     partitioned: bool = True
     mmu: str = "tdp"
     split: str = "eager"
+    split_cache: str = "kept"  # between the splits of a clear; the thread's first series filled one for each split
     pml: bool = True
     initially_all_set: bool = True
     manual_protect: bool = True
@@ -308,6 +310,8 @@ def _normalised(config: Config) -> Config:
         changes["pml"] = False  # write-protection is the only tracking of shadow pages
         if config.guest_page is None:
             changes["guest_page"] = "1G" if config.mmu == "nested" else config.backing
+    if config.split != "eager" or config.mmu == "tdp" or not config.initially_all_set:
+        changes["split_cache"] = "kept"  # only splits in a clear of the rmap MMUs have a cache to fill again
     if config.write_percent in (0, 100):
         changes["write_pattern"] = "stride"
     if config.write_percent == 100:

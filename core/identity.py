@@ -10,7 +10,7 @@ from typing import Any, Final
 from core.config import CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, Config, config_record
 from core.costs.profile import load_profile
 
-ENGINE_VERSION: Final = "3"
+ENGINE_VERSION: Final = "4"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
 
 _SORTED_FIELDS: Final = tuple(sorted(FIELDS))
@@ -20,7 +20,7 @@ _SORTED_FIELDS: Final = tuple(sorted(FIELDS))
 def config_id(config: Config) -> str:
     """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
     profile = load_profile(config.profile)
-    unasked = _unasked(config.engine == "live", config.concurrent, bool(config.label))
+    unasked = _unasked_by(config)
     record = ", ".join(_json_member(name, getattr(config, name)) for name in _SORTED_FIELDS if name not in unasked)
     text = f'[{{{record}}}, "{profile.digest}", "{ENGINE_VERSION}"]'  # as json.dumps of the three writes it
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -32,16 +32,21 @@ def _json_member(name: str, value: object) -> str:
 
 
 @functools.cache
-def _unasked(live: bool, concurrent: bool, labelled: bool) -> frozenset[str]:
+def _unasked(live: bool, concurrent: bool, labelled: bool, refilled: bool) -> frozenset[str]:
     """The fields that such a config does not ask for."""
-    live_fields = () if live else LIVE_FIELDS
-    return frozenset((*live_fields, *(() if concurrent else CONCURRENT_FIELDS), *(() if labelled else ("label",))))
+    unasked = [*(() if live else LIVE_FIELDS), *(() if concurrent else CONCURRENT_FIELDS)]
+    return frozenset((*unasked, *(() if labelled else ("label",)), *(() if refilled else ("split_cache",))))
+
+
+def _unasked_by(config: Config) -> frozenset[str]:
+    return _unasked(config.engine == "live", config.concurrent, bool(config.label), config.split_cache == "refilled")
 
 
 def identifying_record(config: Config) -> dict[str, Any]:
-    """The fields that name a config: those of the live engine and of running vCPUs only there, a label if there is one.
+    """The fields that name a config: those of the live engine and of running vCPUs only there, a label and the split
+    cache of the thread's first series if there is one.
 
     They came later: without them results keep the names that they had before.
     """
-    unasked = _unasked(config.engine == "live", config.concurrent, bool(config.label))
+    unasked = _unasked_by(config)
     return {name: value for name, value in config_record(config).items() if name not in unasked}

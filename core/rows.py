@@ -51,7 +51,7 @@ class Column:
         return next((unit for ending, unit in UNITS.items() if ending in f"{self.name}_"), "")
 
 
-LATER_FIELDS: Final = {**LIVE_FIELDS, **CONCURRENT_FIELDS, "label": ""}
+LATER_FIELDS: Final = {**LIVE_FIELDS, **CONCURRENT_FIELDS, "label": "", "split_cache": "kept"}
 """Fields that came later, with the value that they had before there was a choice: of rows that lack them."""
 
 FIELD_MEANINGS: Final = {
@@ -64,6 +64,7 @@ FIELD_MEANINGS: Final = {
     "partitioned": "each vCPU its own share of the memory, or all of them all of it",
     "mmu": "TDP MMU; ept=Y tdp_mmu=N; ept=N; an L2 guest",
     "split": "huge pages split when enabling or clearing; dropped and refaulted; whole at the first fault",
+    "split_cache": "the cache of pages between the splits of a clear: kept, or refilled for each (v1 of the series)",
     "pml": "D-bits and PML, or write-protection",
     "initially_all_set": "the first clear does the work instead of enable",
     "manual_protect": "get only reads, clear re-protects",

@@ -21,7 +21,8 @@ COSTS: Final = layout(
     [
         "read",
         "write",
-        "huge_access",
+        "huge_read",
+        "huge_write",
         "pml_entry",
         "pml_exit",
         "stagger",  # between the first and the last vCPU's start of a pass
@@ -31,8 +32,10 @@ COSTS: Final = layout(
         "fix_hold",
         "table_hold",
         "drop_hold",
+        "flush_cpu",  # more for every other CPU in guest mode
         "split_child",
-        "hand_over",  # of the write-held lock among this configuration's vCPUs
+        "hand_over",  # of the write-held lock, with nobody else in line
+        "hand_over_doubling",  # more for every doubling of the CPUs at it, beyond two
         "line",
         "lock_uncontended",
         "slot",
@@ -40,12 +43,15 @@ COSTS: Final = layout(
         "scan_head",
         "walk_entry",
         "protect",
-        "clear_word",
-        "clear_split_page",
+        "split_cache",
+        "walk_root",
         "clear_page",
         "get_word",
+        "get_first_word",
         "zap",
+        "host_level",
         "flush",
+        "flush_table",  # after a table that a disable has dropped
         "kick",  # an exit that somebody else forces, and the way back
         "timeslice",  # after which the ioctl thread has to let others run; 0: it has a CPU to itself
         "live_fault",  # what the live engine need not spin for
@@ -57,6 +63,12 @@ COSTS: Final = layout(
 
 def costs_of(config: Config, profile: Profile) -> Record:
     """The costs `profile` gives to `config`."""
+    nanoseconds = cost_nanoseconds(config, profile)
+    return new_record(COSTS, {name: round(value * PICOSECONDS) for name, value in nanoseconds.items()})
+
+
+def cost_nanoseconds(config: Config, profile: Profile) -> dict[str, float]:
+    """The same in nanoseconds, before they are rounded."""
     vcpus = config.vcpus
     direct = config.mmu in ("tdp", "legacy_tdp")
     crowding = 1 + (profile["guest.crowding"] if vcpus >= profile["machine.cpus"] else 0.0)
@@ -66,14 +78,15 @@ def costs_of(config: Config, profile: Profile) -> Record:
     scan = 1 + profile["ioctl.remote_scan"] * remote
     update = 1 + profile["ioctl.remote_update"] * remote
     doublings = math.log2(vcpus)
-    tracking = "dbit" if direct else "protect"
+    contended = vcpus > 1
     nested = "_nested" if config.mmu == "nested" else ""
     shadow = "" if direct else "shadow_"
     split = {"tdp": "tdp", "nested": "nested"}.get(config.mmu, "rmap")
-    nanoseconds = {
-        "read": profile["guest.read_ns"] * guest + config.think_ns,
-        "write": profile["guest.write_ns"] * guest + config.think_ns,
-        "huge_access": profile["guest.huge_access_ns"] * guest + config.think_ns,
+    return {
+        "read": (profile["guest.read_ns"] + profile["guest.small_leaf_ns"]) * guest + config.think_ns,
+        "write": (profile["guest.write_ns"] + profile["guest.small_leaf_ns"]) * guest + config.think_ns,
+        "huge_read": profile["guest.read_ns"] * guest + config.think_ns,
+        "huge_write": profile["guest.write_ns"] * guest + config.think_ns,
         "pml_entry": profile["guest.pml_entry_ns"] * guest,
         "pml_exit": profile["guest.pml_exit_ns"] * guest,
         "stagger": profile["guest.stagger_log2_ns"] * doublings,
@@ -83,8 +96,10 @@ def costs_of(config: Config, profile: Profile) -> Record:
         "fix_hold": profile[f"fault.{shadow}fix_ns"],
         "table_hold": profile["fault.table_ns"],
         "drop_hold": profile["fault.drop_ns"],
+        "flush_cpu": profile["fault.flush_cpu_ns"],
         "split_child": profile[f"ioctl.split_{split}_ns"] * update,
-        "hand_over": _hand_over(config, profile),
+        "hand_over": profile["lock.hand_base_ns" if contended else "lock.uncontended_ns"],
+        "hand_over_doubling": profile["lock.hand_log2_ns"],
         "line": profile["lock.line_ns"] * min(1.0, _cores(config, profile) / vcpus),
         "lock_uncontended": profile["lock.uncontended_ns"],
         "slot": profile["ioctl.slot_ns"],
@@ -92,18 +107,20 @@ def costs_of(config: Config, profile: Profile) -> Record:
         "scan_head": profile[f"ioctl.scan_head{nested}_ns"] * scan,
         "walk_entry": profile["ioctl.walk_entry_ns"] * scan,
         "protect": profile["ioctl.protect_ns"] * update,
-        "clear_word": profile[f"ioctl.clear_word{nested}_ns"] * scan,
-        "clear_split_page": profile[f"ioctl.clear_split_{tracking}_ns"] * update,
-        "clear_page": profile[f"ioctl.clear_page_{'tdp' if config.mmu == 'tdp' else tracking}_ns"] * update,
+        "split_cache": profile["ioctl.split_cache_ns"] * update if config.split_cache == "refilled" else 0.0,
+        "walk_root": profile["ioctl.walk_root_ns"] * scan if config.mmu in ("tdp", "nested") else 0.0,
+        "clear_page": _clear_page(config, profile) * update,
         "get_word": profile["ioctl.get_word_ns"],
+        "get_first_word": profile["ioctl.get_first_word_ns"],
         "zap": profile[f"ioctl.zap_{'tdp' if config.mmu == 'tdp' else 'rmap'}_ns"] * update,
-        "flush": profile["ioctl.flush_ns"] + profile["ioctl.flush_vcpu_ns"] * vcpus,
+        "host_level": profile["ioctl.host_level_ns"],
+        "flush": profile["ioctl.flush_ns"],
+        "flush_table": profile["ioctl.flush_ns"],
         "kick": profile["guest.kick_ns"] * guest,
         "timeslice": profile["machine.timeslice_ns"] if vcpus >= profile["machine.cpus"] else 0,
         "live_fault": profile["live.fault_ns"],
         "live_fast": profile["live.fast_ns"],
     }
-    return new_record(COSTS, {name: round(value * PICOSECONDS) for name, value in nanoseconds.items()})
 
 
 def _cores(config: Config, profile: Profile) -> float:
@@ -111,8 +128,9 @@ def _cores(config: Config, profile: Profile) -> float:
     return profile["machine.cores"] * max(1.0, config.vcpus / profile["machine.cpus"])
 
 
-def _hand_over(config: Config, profile: Profile) -> float:
-    """Handing the write-held lock to the next of the vCPUs that share it."""
-    if config.vcpus == 1:
-        return profile["lock.uncontended_ns"]
-    return profile["lock.hand_base_ns"] + profile["lock.hand_log2_ns"] * math.log2(config.vcpus)
+def _clear_page(config: Config, profile: Profile) -> float:
+    """Re-protecting one dirty page in a clear."""
+    if config.mmu == "tdp":
+        since_6_4 = config.kernel != "6.1"
+        return profile["ioctl.clear_page_tdp_ns"] * (profile["ioctl.clear_since_6_4"] if since_6_4 else 1.0)
+    return profile[f"ioctl.clear_page_{'dbit' if config.pml else 'protect'}_ns"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from core.costs.beliefs import BELIEFS
 from core.errors import ProfileError
 
 PARAMETERS: Final[Mapping[str, str]] = {
@@ -23,9 +24,9 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "machine.cpus": "logical CPUs of the host; with that many vCPUs the test's own main thread has none to itself",
     "machine.node_gib": "memory whose KVM metadata fits one NUMA node, GiB",
     "machine.timeslice_ns": "how long the ioctl thread runs before it lets others, where vCPUs leave it no CPU",
-    "guest.read_ns": "one read of a mapped 4K page: the load, its TLB miss and page walk",
-    "guest.write_ns": "one write of a mapped 4K page whose D-bit is set",
-    "guest.huge_access_ns": "one access through a 2M or 1G leaf",
+    "guest.read_ns": "one read of another mapped page: its cache and TLB misses, as far as they do not overlap",
+    "guest.write_ns": "one write of another mapped page whose D-bit is set",
+    "guest.small_leaf_ns": "an access through a 4K leaf, beyond one through a 2M or 1G leaf: a longer page walk",
     "guest.pml_entry_ns": "a write that sets a D-bit and logs it, beyond a plain write",
     "guest.pml_exit_ns": "the exit that empties a full PML buffer of 512 entries",
     "guest.kick_ns": "an exit that another CPU forces by an interrupt, the way back, and the TLB refilled",
@@ -42,8 +43,9 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "fault.shadow_fix_ns": "critical section that makes one read-only shadow SPTE writable",
     "fault.table_ns": "linking one new page table, inside the critical section",
     "fault.drop_ns": "dropping one huge leaf or table and requesting the flush",
-    "lock.hand_base_ns": "handing mmu_lock, held for write, to the next CPU: constant part",
-    "lock.hand_log2_ns": "the same, per doubling of the vCPUs that share it",
+    "fault.flush_cpu_ns": "flushing the TLB of one more CPU that is in guest mode and has to answer",
+    "lock.hand_base_ns": "handing mmu_lock, held for write, to the next CPU, with nobody else in line",
+    "lock.hand_log2_ns": "the same, more for every doubling of the CPUs that are at the lock now, beyond two",
     "lock.line_ns": "one atomic of a reader on the lock's cache line, which has to come from another core",
     "lock.uncontended_ns": "taking and releasing the lock with nobody near",
     "ioctl.slot_ns": "changing the flags of one slot: a new set of memslots, and the grace period of SRCU after it",
@@ -55,18 +57,18 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "ioctl.split_tdp_ns": "splitting a huge leaf, per child SPTE, tdp",
     "ioctl.split_rmap_ns": "the same, legacy_tdp and shadow: with the child's rmap entry",
     "ioctl.split_nested_ns": "the same, nested",
-    "ioctl.clear_split_dbit_ns": "clearing the D-bit of one page that the same clear has split (tdp, legacy_tdp)",
-    "ioctl.clear_split_protect_ns": "write-protecting one page that the same clear has split (shadow, nested)",
-    "ioctl.clear_page_tdp_ns": "re-protecting one dirty page, tdp",
-    "ioctl.clear_page_dbit_ns": "the same, legacy_tdp",
-    "ioctl.clear_page_protect_ns": "the same, shadow and nested",
-    "ioctl.clear_word_ns": "finding the entries of one 64-page word of a clear that has a page in it",
-    "ioctl.clear_word_nested_ns": "the same, nested: walking L1's own tree too",
+    "ioctl.split_cache_ns": "filling the cache of pages for one split anew (split_cache = refilled)",
+    "ioctl.clear_page_tdp_ns": "re-protecting one dirty page, whose SPTE the guest's CPU has changed, tdp",
+    "ioctl.clear_since_6_4": "that cost in kernels since 6.4, which change the SPTE in place, as a part of what it was",
+    "ioctl.clear_page_dbit_ns": "re-protecting one dirty page by its D-bit, legacy_tdp",
+    "ioctl.clear_page_protect_ns": "re-protecting one dirty page by write-protection, shadow, nested and legacy_tdp",
+    "ioctl.walk_root_ns": "one walk of a clear from the root of the TDP MMU's tree to a 64-page word (tdp, nested)",
     "ioctl.get_word_ns": "copying one 64-page word of the dirty bitmap to user space",
+    "ioctl.get_first_word_ns": "the same, more the first time: user space's bitmap has no pages yet",
     "ioctl.zap_tdp_ns": "dropping one 4K leaf with its table when logging is disabled, tdp",
     "ioctl.zap_rmap_ns": "dropping one 4K leaf by its rmap, legacy_tdp, shadow and nested",
-    "ioctl.flush_ns": "one request to flush all TLBs",
-    "ioctl.flush_vcpu_ns": "the same, per vCPU",
+    "ioctl.host_level_ns": "asking the host how large a page is when logging is disabled",
+    "ioctl.flush_ns": "one request to flush all TLBs while no vCPU is in guest mode",
     "ioctl.remote_scan": "growth of rmap and table scans when all metadata is remote",
     "ioctl.remote_update": "growth of the other ioctl work when all metadata is remote",
     "live.fault_ns": "what the live engine does itself outside a fault's critical section: it spins so much less",
@@ -79,12 +81,13 @@ _BUILT_IN: Final = Path(__file__).parent / "profiles"
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """What a fit says about its own errors, all in logarithms."""
+    """What a fit says about its own errors, in coordinates (core.costs.beliefs) and logarithms of times."""
 
     parameters: tuple[str, ...]
     covariance: tuple[tuple[float, ...], ...]  # of the parameters, in their order
     scatter_pass: float  # standard deviation of a measured pass of the vCPUs around the fit
     scatter_ioctl: float  # of a measured ioctl
+    undetermined: tuple[str, ...] = ()  # parameters that rest on what was known before: the data say little of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +175,13 @@ def _uncertainty_of(fit: object, source: str) -> Uncertainty:
             raise TypeError("not a table")
         uncertainty = Uncertainty(
             parameters=tuple(map(str, fit["parameters"])),
-            covariance=tuple(tuple(map(float, row)) for row in fit["log_covariance"]),
+            covariance=tuple(tuple(map(float, row)) for row in fit["covariance"]),
             scatter_pass=float(fit["scatter_pass"]),
             scatter_ioctl=float(fit["scatter_ioctl"]),
+            undetermined=tuple(map(str, fit.get("undetermined", ()))),
         )
         sizes = {len(row) for row in uncertainty.covariance} | {len(uncertainty.covariance)}
-        if sizes != {len(uncertainty.parameters)} or not set(uncertainty.parameters) <= set(PARAMETERS):
+        if sizes != {len(uncertainty.parameters)} or not set(uncertainty.parameters) <= set(BELIEFS):
             raise ValueError("its parameters and its covariance do not belong together")
     except (KeyError, TypeError, ValueError) as error:
         raise ProfileError(

@@ -91,6 +91,7 @@ def simulate(
         clear_record(simulation.lock)
         clear_record(simulation.times)
         simulation.stalls[:] = 0
+        simulation.releases.ends[:] = 0
         memory.written[:] = 0
         step.rules.period = period_of(config, machine, step.rules) if fast_forward and not event_by_event else 0
         is_concurrent = step.rules.guest and step.rules.ioctl

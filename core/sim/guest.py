@@ -120,9 +120,10 @@ def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     simulation.counters.accesses += last - visit
     simulation.counters.writes += writes
     simulation.counters.pages_written += writes * is_first_root(phase, state)
-    simulation.times.guest += (last - visit) * costs.huge_access
+    spent = (last - visit - writes) * costs.huge_read + writes * costs.huge_write
+    simulation.times.guest += spent
     state.visit = last
-    return (last - visit) * costs.huge_access
+    return spent
 
 
 @inlined
@@ -145,7 +146,8 @@ def record_stall(simulation, stall):
 @inlined
 def plain_access(costs, simulation, level, write):
     """An access that finds its page mapped; return how long it takes."""
-    plain = costs.huge_access if level > 1 else costs.write if write else costs.read
+    small, huge = (costs.write, costs.huge_write) if write else (costs.read, costs.huge_read)
+    plain = huge if level > 1 else small
     simulation.times.guest += plain
     return plain
 

@@ -151,7 +151,7 @@ def _unit(machine, costs, memory, simulation, phase, first, end):
         ioctl.changed = 1  # KVM flushes after an enable, whatever it found
         return _enable_unit(machine, costs, memory, counters, ioctl.stage, first, end)
     if phase.ioctl == DISABLE:
-        return _disable_unit(machine, costs, memory, simulation, first, end)
+        return _disable_unit(machine, costs, memory, simulation, phase, first, end)
     spent = _bitmap_unit(machine, costs, memory, simulation, phase, first, end)
     if phase.ioctl == GET:
         count_reported(memory, machine, counters, first, end)
@@ -288,14 +288,16 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
     for word in range(first >> 6, end >> 6):
         if phase.ioctl == GET:
             mask = take_dirty_word(memory, machine, word)
-            spent += costs.get_word
+            spent += costs.get_word + (costs.get_first_word if phase.pass_number == 1 else 0)
             if machine.manual:
                 continue
         else:
             mask = take_reported_word(memory, machine, word)
         if mask == 0:
             continue
-        spent += costs.clear_word
+        # the TDP MMU, which is L1's too, is walked from its root for the 4K entries; with initially_all_set before that
+        # to write-protect huge leaves, and to split them
+        spent += costs.walk_root * (1 + machine.all_set + machine.all_set * machine.eager)
         ioctl.changed = 1
         splits = splits_so_far(counters)
         made, visited, changed = rearm_word(memory, machine, counters, word, mask)
@@ -303,33 +305,38 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
         region = (machine.first + (word << 6)) >> 9
         if splits:
             ioctl.split_region = region
-            spent += _split_time(machine, costs, counters, made, splits)
-        page_cost = costs.clear_split_page if ioctl.split_region == region else costs.clear_page
-        # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are,
-        # which is one huge leaf where nothing is split
+            spent += _split_time(machine, costs, counters, made, splits) + splits * costs.split_cache
+        # an entry that this very clear has made is in this CPU's cache, as in the walk of an enable
+        page_cost = costs.protect if ioctl.split_region == region else costs.clear_page
+        # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are
         lookups = count_ones(mask) + visited - changed
-        spent += lookups * costs.scan_head if machine.rmap else max(1, visited) * costs.walk_entry
+        spent += lookups * costs.scan_head if machine.rmap else visited * costs.walk_entry
         spent += changed * page_cost
     return spent
 
 
 @kernel
-def _disable_unit(machine, costs, memory, simulation, first, end):
-    """disable: make room for huge leaves over one 2M region, in all roots."""
-    if machine.leaf_level == 1:
-        return 0
-    spent = (end - first) * costs.scan_head if machine.rmap else costs.walk_entry
+def _disable_unit(machine, costs, memory, simulation, phase, first, end):
+    """disable: make room for huge leaves over one 2M region, in all roots.
+
+    KVM asks the host how large the page is: for each table (TDP MMU), for each entry of an rmap (legacy_tdp).
+    """
+    spent = (end - first) * costs.scan_head if machine.rmap else costs.walk_entry + costs.host_level
     for root in range(machine.roots):
         page = machine.first + first
-        if machine.rmap:
+        if machine.leaf_level == 1:
+            spent += (end - first) * costs.host_level if machine.rmap and machine.has_fast_fault else 0
+        elif machine.rmap:
             dropped = zap_small_leaves(memory, machine, simulation.counters, root, page, machine.first + end - 1)
             if dropped:
                 simulation.ioctl.changed = 1
+            spent += dropped * (costs.zap + costs.host_level)
         else:
             flushes = simulation.counters.tlb_flushes
+            # idle vCPUs, as in the test, need no interrupt
+            interrupted = costs.flush_table + (machine.vcpus * costs.flush_cpu if phase.guest else 0)
             dropped = collapse_table(memory, machine, simulation.counters, root, page)
-            spent += (simulation.counters.tlb_flushes - flushes) * costs.flush
+            spent += (simulation.counters.tlb_flushes - flushes) * interrupted + dropped * costs.zap
             if dropped and machine.collapse_in_place:
                 simulation.ioctl.changed = 1
-        spent += dropped * costs.zap
     return spent

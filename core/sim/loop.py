@@ -15,7 +15,8 @@ from core.sim.fast_forward.marks import forget_mark, skip_alone, skip_together, 
 from core.sim.guest import DONE, complete_access, is_own, run_guest, set_own
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
 from core.sim.state.actors import ACQUIRE, HOLD, MARK, RELEASE, RESUME, RUN
-from core.sim.state.event_queue import NEVER, next_time, put, take
+from core.sim.state.event_queue import NEVER, forget_past, next_time, put, take, waiting
+from core.sim.state.lock import hand_over
 
 
 @kernel
@@ -62,11 +63,16 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
         if in_section:
             root, page, write = vcpu.root, vcpu.page, vcpu.write != 0
             level = vcpu.level if at_once else leaf_level(memory, machine, root, page)
+            flushes = simulation.counters.tlb_flushes
             hold = handle_fault(memory, machine, costs, simulation.counters, root, page, level, write, phase.logging)
+            # a flush interrupts the other vCPUs that are in guest mode: those that are not in line for the lock
+            interrupted = machine.vcpus - 1 - vcpu.ahead
+            hold += (simulation.counters.tlb_flushes - flushes) * interrupted * costs.flush_cpu
             simulation.times.lock_hold += hold
             if machine.faults_write_lock:
                 time = _count_write_lock(costs, simulation, vcpu, time) + hold
                 simulation.lock.write_free = time
+                put(simulation.releases, time, actor)
                 resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
             else:
                 vcpu.event = RELEASE
@@ -106,6 +112,8 @@ def _reach_for_lock(machine, costs, simulation, vcpu, actor, time, at_once):
     """
     vcpu.asked = time
     if machine.faults_write_lock:
+        forget_past(simulation.releases, time)
+        vcpu.ahead = waiting(simulation.releases) + waiting(simulation.waiters)
         if at_once and next_time(simulation.waiters) == NEVER:
             return max(time, simulation.lock.write_free)
         put(simulation.waiters, time, actor)
@@ -128,8 +136,9 @@ def _count_write_lock(costs, simulation, vcpu, granted):
     simulation.counters.lock_acquisitions += 1
     if granted > vcpu.asked:
         simulation.counters.lock_contended += 1
-    simulation.times.lock_wait += granted - vcpu.asked + costs.hand_over
-    return granted + costs.hand_over
+    begin = granted + hand_over(costs, vcpu.ahead)
+    simulation.times.lock_wait += begin - vcpu.asked
+    return begin
 
 
 @inlined

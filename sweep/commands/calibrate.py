@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.config import config_text
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.costs.profile import Profile
     from sweep.evidence.fit import Fit
+    from sweep.evidence.measurements import Measured
 
 
 def calibrate(
     data: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="published, a CSV in the form of published.csv, or a dataset (import)."),
+        typer.Argument(metavar="DATA", help="published, published:HOST, a CSV like published.csv, or a dataset."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="PROFILE.toml", help="The profile to write (--host: host.toml)."),
     ] = None,
-    base: Annotated[str, typer.Option(help="Profile that gives the parameters which are not fitted.")] = (
+    base: Annotated[str, typer.Option(help="Profile of another host: what the timings do not tell is as there.")] = (
         "cascade-lake-2022"
     ),
     host: Annotated[bool, typer.Option("--host", help="Measure this host with the live engine instead.")] = False,
@@ -35,9 +39,10 @@ def calibrate(
 ) -> None:
     """Fit a cost profile to measured timings, and say which parameters they determine.
 
-    Takes about a minute for the published timings. Use the profile with profile=PROFILE.toml in a spec or on the
-    command line, and check it with validate. --host takes no timings: it measures the live engine's own costs on this
-    machine, which should do nothing else meanwhile, in about half a minute.
+    What the timings do not determine stays near the base profile and is named; populate is left out, and a timing that
+    fits badly weighs less. Takes about a minute for the published timings. Use the profile with profile=PROFILE.toml in
+    a spec or on the command line, and check it with validate. --host takes no timings: it measures the live engine's
+    own costs on this machine, which should do nothing else meanwhile, in about half a minute.
 
     \b
     Example:
@@ -69,15 +74,34 @@ def calibrate(
 def _fitted(data: str, base: Profile, output: Path) -> tuple[str, list[str]]:
     """The profile fitted to timings as a file's text, and what is said of it."""
     from core.run import warm_up
-    from sweep.evidence.fit import FITTED, fit_profile
-    from sweep.evidence.measurements import published_as_measured, read_measurements
+    from sweep.evidence.fit import FITTED, fit_profile, prior_for
+    from sweep.evidence.measurements import is_modelled
     from sweep.evidence.profile_text import profile_text
 
-    measured = published_as_measured() if data == "published" else read_measurements(data)
+    found = _timings(data)
+    measured = [timing for timing in found if is_modelled(timing)]
+    if not measured:
+        raise SweepError(f"{data}: holds nothing but times of populate, which is mostly the host's own work")
     warm_up()
-    print(f"fitting {len(FITTED)} parameters to {len(measured)} timings ...", file=sys.stderr)
-    fit = fit_profile(measured, base, output.stem)
-    return profile_text(fit, f"Fitted by splitsweep calibrate to {len(measured)} timings: {data}"), _report(fit)
+    left_out = len(found) - len(measured)
+    populate = f", without {left_out} of populate, which is mostly the host's own work" if left_out else ""
+    print(f"fitting up to {len(FITTED)} parameters to {len(measured)} timings{populate} ...", file=sys.stderr)
+    fit = fit_profile(measured, base, prior_for(measured, base), output.stem)
+    return profile_text(fit, f"Fitted by splitsweep calibrate to {len(measured)} timings: {data}"), _report(fit, base)
+
+
+def _timings(data: str) -> Sequence[Measured]:
+    """The timings that DATA names."""
+    from sweep.evidence.measurements import published_as_measured, read_measurements
+    from sweep.published.timings import DEFAULT_HOST, published_hosts
+
+    word, _, host = data.partition(":")
+    if word != "published":
+        return read_measurements(data)
+    measured = published_as_measured(host or DEFAULT_HOST)
+    if not measured:
+        raise SweepError(f"{data}: nothing was published of {host}; allowed: {', '.join(sorted(published_hosts()))}")
+    return measured
 
 
 def _measured_host(base: Profile, memory: str, repeats: int) -> tuple[str, list[str]]:
@@ -106,17 +130,29 @@ def _measured_host(base: Profile, memory: str, repeats: int) -> tuple[str, list[
     return host_profile_text(fit, base.name, size, repeats), report
 
 
-def _report(fit: Fit) -> list[str]:
-    """The parameters with their errors, and how close the fit comes to the data."""
+def _report(fit: Fit, base: Profile) -> list[str]:
+    """The parameters with their errors, what they rest on, and how close the fit comes to the data."""
     from statistics import median, quantiles
 
-    from sweep.evidence.fit import FITTED
+    from sweep.evidence.fit import FITTED, outliers
 
     lines = [f"{'parameter':32s} {'value':>12s}  standard error"]
     for parameter in FITTED:
         note = "" if fit.determined(parameter) else "  not determined by these timings"
         error = 100 * fit.standard_error(parameter)
         lines.append(f"{parameter:32s} {fit.profile[parameter]:12.4g}  {error:5.1f}%{note}")
+    undetermined = [parameter for parameter in FITTED if not fit.determined(parameter)]
+    if undetermined:
+        lines.append(
+            f"{len(undetermined)} of {len(FITTED)} parameters are not determined by these timings: they stay near what "
+            f"is known without them ({base.name}), and predictions that rest on them are said to be so"
+        )
+    for timing, predicted in outliers(fit):
+        name = timing.phase if timing.iteration is None else f"{timing.phase} {timing.iteration}"
+        lines.append(
+            f"does not fit, and weighs less: {name} of {config_text(timing.config)}: {timing.seconds:.4g} s measured, "
+            f"{predicted:.4g} s by the fit"
+        )
     errors = [
         abs(float(predicted) / timing.seconds - 1) * 100
         for predicted, timing in zip(fit.predicted, fit.measured, strict=True)

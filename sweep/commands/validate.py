@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,7 +14,6 @@ from core.config import Config
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from core.costs.profile import Profile
     from sweep.evidence.measurements import Measured
 
 DEFAULT_PROFILE: Final = Config().profile
@@ -25,7 +25,7 @@ def validate(
         typer.Option(
             metavar="P",
             help="A profile that comes with splitsweep, or a TOML file.",
-            show_default=f"{DEFAULT_PROFILE}, or the spec's",
+            show_default=f"that of each host, {DEFAULT_PROFILE} against own data, or the spec's",
         ),
     ] = None,
     against: Annotated[
@@ -55,7 +55,7 @@ def validate(
       splitsweep validate --live examples/live.toml --profile host.toml
     """
     from core.costs.profile import load_profile
-    from sweep.evidence.measurements import published_as_measured, read_measurements
+    from sweep.evidence.measurements import is_modelled, published_as_measured, read_measurements
     from sweep.evidence.validation import configs_to_run, predictions, run_all, with_profile
     from sweep.evidence.validation_text import check_form, csv_header, csv_lines, validation_text
     from sweep.running.progress import shown_progress
@@ -66,10 +66,14 @@ def validate(
             raise SweepError("--live measures this host now; leave out --against and --cross-validate")
         _print_live(live, profile, repeats, form)
         return
-    profile = profile or DEFAULT_PROFILE
-    base = load_profile(profile)
+    load_profile(profile or DEFAULT_PROFILE)  # what is wrong with it is said first
     measured = published_as_measured() if against is None else read_measurements(against)
-    timings = with_profile(measured, profile)
+    _say_what_is_left_out(measured, against)
+    measured = tuple(filter(is_modelled, measured))
+    if against is not None or profile is not None:
+        timings = with_profile(measured, profile or DEFAULT_PROFILE)
+    else:
+        timings = list(measured)
     configs = configs_to_run(timings)
     with shown_progress(len(configs)) as report:
         found = predictions(timings, run_all(configs, report))
@@ -78,7 +82,7 @@ def validate(
     else:
         _print_lines(validation_text(found, form))
     if cross_validate:
-        _print_cross_validation(timings, base, form)
+        _print_cross_validation(timings, form)
 
 
 def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> None:
@@ -94,33 +98,48 @@ def _print_live(path: Path, profile: str | None, repeats: int, form: str) -> Non
     _print_lines(live_text(compare(configs, profile, repeats), form))
 
 
-def _print_cross_validation(timings: Sequence[Measured], base: Profile, form: str) -> None:
+def _say_what_is_left_out(measured: Sequence[Measured], against: str | None) -> None:
+    """Name the timings that no config predicts, and why."""
+    from sweep.evidence.measurements import is_modelled, not_modelled
+
+    if against is None:
+        for reason, count in Counter(measurement.not_modelled for measurement in not_modelled()).items():
+            print(f"left out: {count} published {'time' if count == 1 else 'times'}: {reason}", file=sys.stderr)
+        return
+    populate = sum(not is_modelled(timing) for timing in measured)
+    if populate:
+        print(f"left out: {populate} times of populate, which is mostly the host's own work", file=sys.stderr)
+
+
+def _print_cross_validation(timings: Sequence[Measured], form: str) -> None:
     """How well fits to some of the timings predict the others: without each table, then without each vCPU count."""
-    from sweep.evidence.validation import table_group, vcpu_group
+    from sweep.evidence.validation import grouped, table_group, vcpu_group
 
-    _print_held_out("table", timings, base, table_group, form)
-    by_vcpus = sorted(timings, key=lambda timing: timing.config.vcpus)
-    _print_held_out("vCPU count", by_vcpus, base, vcpu_group, form)
+    for of_profile in grouped(timings, lambda timing: timing.config.profile).values():
+        _print_held_out("table", of_profile, table_group, form)
+        _print_held_out("vCPU count", sorted(of_profile, key=lambda timing: timing.config.vcpus), vcpu_group, form)
 
 
-def _print_held_out(
-    what: str, timings: Sequence[Measured], base: Profile, group_of: Callable[[Measured], str], form: str
-) -> None:
+def _print_held_out(what: str, timings: Sequence[Measured], group_of: Callable[[Measured], str], form: str) -> None:
     """Leave out one group of timings at a time; groups are printed in the order of `timings`."""
-    from sweep.evidence.fit import cross_validate
+    from core.costs.profile import load_profile
+    from sweep.evidence.fit import cross_validate, fit_profile, prior_for
     from sweep.evidence.validation import held_out
     from sweep.evidence.validation_text import csv_lines, summary_text
 
+    profile = timings[0].config.profile
     groups = list(dict.fromkeys(map(group_of, timings)))
     if len(groups) == 1:
         print(f"cross-validation: no {what} to leave out, all is {groups[0]}", file=sys.stderr)
         return
     print(f"cross-validation: {len(groups)} fits, each without one {what}; this takes minutes", file=sys.stderr)
-    found = held_out(cross_validate(timings, base, group_of), groups)
+    base = load_profile(profile)
+    fit = fit_profile(timings, base, prior_for(timings, load_profile(DEFAULT_PROFILE)))
+    found = held_out(cross_validate(timings, fit, group_of), groups)
     if form == "csv":
         _print_lines(csv_lines([prediction for group in found.values() for prediction in group], left_out=what))
         return
-    title = f"Cross-validation: each {what} predicted by a profile fitted without it"
+    title = f"Cross-validation of {profile}: each {what} predicted by a profile fitted without it"
     _print_lines(["", *summary_text(title, "Left out", found, form)])
 
 

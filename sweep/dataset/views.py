@@ -44,8 +44,9 @@ FROM runs WHERE status = 'failed'
 
 _PUBLISHED: Final = """
 CREATE TABLE published (
-    source VARCHAR, mmu VARCHAR, split VARCHAR, vcpus BIGINT, mem_per_vcpu BIGINT, backing VARCHAR,
-    write_percent BIGINT, initially_all_set BOOLEAN, phase VARCHAR, iteration BIGINT, seconds DOUBLE
+    source VARCHAR, host VARCHAR, release VARCHAR, options VARCHAR, mmu VARCHAR, split VARCHAR, split_cache VARCHAR,
+    vcpus BIGINT, mem_per_vcpu BIGINT, slots BIGINT, backing VARCHAR, pml BOOLEAN, write_percent BIGINT,
+    initially_all_set BOOLEAN, kernel VARCHAR, phase VARCHAR, iteration BIGINT, seconds DOUBLE, not_modelled VARCHAR
 )
 """
 

@@ -1,85 +1,82 @@
 """Fitting a cost profile to measured timings, and saying how well the timings determine it.
 
-Least squares on log ratios of predicted to measured seconds. A parameter the data say little about is held by what is
-known without them: an order of magnitude, or its likeness to a sibling (splitting with and without rmap entries).
-Those beliefs are weak beside data that do determine it; `Fit.determined` tells the two apart.
+The most probable parameters, given what was known before and the logarithms of measured times. What was known before is
+an order of magnitude for each cost (core.costs.beliefs), or the profile of another host: costs of two hosts are much
+alike, and faster or slower together. Where the timings say little, the fit stays there, and its covariance says how far
+off that may be. A timing that fits badly weighs less, so that one disturbed run does not spoil a profile.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from core.config import Config
-from core.costs.interval import interval
+from core.costs.beliefs import BELIEFS, LIKENESS, coordinate, value_at
+from core.costs.interval import NORMAL_90, interval, is_determined
 from core.costs.laws import costs_of
 from core.costs.profile import Profile, Uncertainty, profile_of
 from core.rows import Row
 from core.sim.engine import simulate
 from sweep.evidence.measurements import Measured, longest_configs
-from sweep.evidence.prediction import Known, cases_of, predict
+from sweep.evidence.prediction import GUEST_PHASES, Case, cases_of, linearised, predict
 
 Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
-SCATTER: Final = 0.08
-"""Standard deviation of one measured timing, in log units: neighbours of one configuration differ by 5 to 25%."""
+FITTED: Final = tuple(BELIEFS)
+"""The parameters that a fit moves: all costs. machine.* and live.* are those of the base profile."""
 
-STEP: Final = 0.02
-"""Log step of the numerical derivatives: far above the rounding of costs to picoseconds."""
+SCATTER: Final = 0.07
+"""What one measured timing is taken to scatter by, in log units, before the timings themselves tell."""
 
-ROUNDS: Final = 15
-"""Steps of the least squares; it converges in fewer."""
+SCATTER_WEIGHT: Final = 4.0
+"""That belief weighs as much as so many timings."""
 
-FARTHEST: Final = 20.0
-"""Bound of every parameter: this many times more or less than what is believed."""
+LEAST_SCATTER: Final = 0.01
+"""Two runs of one config are never closer."""
 
-BELIEFS: Final[Mapping[str, tuple[float, float]]] = {
-    "guest.read_ns": (10, 1.0),
-    "guest.pml_entry_ns": (200, 1.0),
-    "guest.contention": (0.3, 1.0),
-    "guest.stagger_log2_ns": (500_000, 1.0),
-    "guest.crowding": (1.0, 0.3),  # two threads on one CPU get half of it each
-    "fault.outside_ns": (1000, 0.5),
-    "fault.guest_walk_ns": (100, 1.0),
-    "fault.sibling": (0.4, 0.5),  # two busy hyperthreads give 1.2 to 1.5 times the work of one
-    "fault.shadow_map_ns": (200, 1.0),
-    "lock.hand_base_ns": (20, 1.0),
-    "lock.hand_log2_ns": (150, 1.0),
-    "lock.line_ns": (100, 0.4),  # a cache line from another core, often of the other socket
-    "ioctl.bitmap_page_ns": (0.05, 0.5),  # two bits, cleared at some GB/s
-    "ioctl.scan_head_ns": (3, 1.0),
-    "ioctl.split_rmap_ns": (40, 1.0),
-    "ioctl.clear_page_dbit_ns": (30, 1.0),
-    "ioctl.clear_split_protect_ns": (10, 0.3),  # what ioctl.protect_ns is: the same step in another walk
-    "ioctl.clear_word_nested_ns": (60, 1.0),
-    "ioctl.remote_scan": (1.0, 1.0),  # remote memory takes about twice as long
-    "ioctl.remote_update": (1.0, 1.0),
-}
-"""What is known without the data: an order of magnitude, and its standard deviation in log units."""
+OUTLIER: Final = 2.0
+"""Beyond so many times its scatter a timing's pull hardly grows any more."""
 
-LIKENESS: Final[Mapping[str, tuple[str, float, float]]] = {
-    "fault.fast_ns": ("fault.outside_ns", 1.0, 0.15),
-    "fault.shadow_fix_ns": ("fault.shadow_map_ns", 0.5, 0.3),
-    "ioctl.scan_head_nested_ns": ("ioctl.scan_head_ns", 1.0, 0.2),
-    "ioctl.split_tdp_ns": ("ioctl.split_rmap_ns", 0.8, 0.3),
-    "ioctl.split_nested_ns": ("ioctl.split_rmap_ns", 0.8, 0.3),
-    "ioctl.clear_page_tdp_ns": ("ioctl.clear_page_dbit_ns", 1.0, 0.3),
-    "ioctl.clear_page_protect_ns": ("ioctl.clear_page_dbit_ns", 0.7, 0.3),
-    "ioctl.clear_split_dbit_ns": ("ioctl.clear_page_dbit_ns", 1.5, 0.5),
-}
-"""Siblings: a parameter, the one it ought to resemble, their ratio, and its standard deviation in log units."""
+KNOWN_VARIANCE: Final = 0.2**2
+"""Of the logarithm of a prediction that a fit without its table determines."""
 
-GUEST_PHASES: Final = ("populate", "dirty", "after_disable")
+ROUNDS: Final = 25
+"""Steps of a fit; it converges in fewer."""
 
-FITTED: Final = (*BELIEFS, *LIKENESS)
-"""The parameters that are fitted, 28 of them; the others keep the base profile's values."""
+LONGEST_STEP: Final = 1.0
+
+LEAST_GAIN: Final = 0.1
+"""A step that makes the parameters less than so much more probable (the logarithm of that) is the last ..."""
+
+SETTLED: Final = 0.05
+"""... once the scatter does not change by more than this part."""
+
+HOSTS_ALIKE: Final = 0.25
+"""How far a cost of another host is off, as the standard deviation of its logarithm ..."""
+
+HOSTS_TOGETHER: Final = 0.2
+"""... and how far all of its costs are off together, because it is faster or slower."""
+
+SECTIONS_TOGETHER: Final = 0.15
+"""... and all costs of a section of the profile."""
+
+RATIOS: Final = ("guest.contention", "guest.crowding", "fault.sibling", "ioctl.clear_since_6_4")
+"""Parameters that are no times, and not faster on a faster host; nor are ioctl.remote_*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is known without the timings: the coordinates of FITTED, and their covariance."""
+
+    center: Matrix
+    covariance: Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +84,20 @@ class Fit:
     """A fitted profile, and what the data say about it."""
 
     profile: Profile
-    covariance: Matrix  # of the logarithms of FITTED
+    place: Matrix  # the coordinates of FITTED
+    covariance: Matrix
+    prior: Prior
     measured: tuple[Measured, ...]
     predicted: Matrix  # seconds, with small memory
 
     def standard_error(self, parameter: str) -> float:
-        """Relative standard error of a fitted parameter, from the Jacobian."""
+        """Standard error of a parameter, of its logarithm nearly."""
         index = FITTED.index(parameter)
         return math.sqrt(self.covariance[index, index])
 
     def determined(self, parameter: str) -> bool:
         """Whether the data at least halve the uncertainty there was without them."""
-        index = FITTED.index(parameter)
-        return self.standard_error(parameter) < math.sqrt(_covariance_without_data()[index, index]) / 2
+        return _is_determined(self.covariance, self.prior, FITTED.index(parameter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,105 +109,213 @@ class HeldOut:
     predicted: float
     low: float
     high: float
+    determined: bool = True
 
 
-def fit_profile(measured: Sequence[Measured], base: Profile, name: str = "fitted") -> Fit:
-    """Fit the parameters FITTED to `measured`, starting from what is believed; the others are those of `base`."""
-    from scipy.optimize import least_squares
+def believed() -> Prior:
+    """What is known of a host that nothing was measured on yet."""
+    center = np.array([coordinate(parameter, usual) for parameter, (usual, _) in BELIEFS.items()])
+    precision = np.diag([deviation**-2 for _, deviation in BELIEFS.values()])
+    for parameter, (sibling, deviation) in LIKENESS.items():
+        alike = np.zeros(len(FITTED))
+        alike[FITTED.index(parameter)], alike[FITTED.index(sibling)] = 1.0, -1.0
+        precision += np.outer(alike, alike) / deviation**2
+    return Prior(center, np.asarray(np.linalg.inv(precision), np.float64))
 
-    cases = cases_of(measured)
+
+def near(base: Profile) -> Prior:
+    """What is known of a host like that of `base`: its costs, and that hosts differ."""
+    center = np.array([coordinate(parameter, base[parameter]) for parameter in FITTED])
+    covariance = np.diag(np.full(len(FITTED), HOSTS_ALIKE**2))
+    times = np.array([parameter not in RATIOS and "remote" not in parameter for parameter in FITTED], float)
+    sections = np.array([[_section(one) == _section(other) for one in FITTED] for other in FITTED], float)
+    covariance += np.outer(times, times) * (HOSTS_TOGETHER**2 + SECTIONS_TOGETHER**2 * sections)
+    if base.uncertainty is not None and base.uncertainty.parameters == FITTED:
+        covariance += np.array(base.uncertainty.covariance)
+    return Prior(center, covariance)
+
+
+def prior_for(measured: Sequence[Measured], base: Profile) -> Prior:
+    """What is known before the timings: nothing of their host if `base` is that host's, else how `base`'s is."""
+    return believed() if all(timing.host == base.name for timing in measured) else near(base)
+
+
+def fit_profile(measured: Sequence[Measured], base: Profile, prior: Prior, name: str = "fitted") -> Fit:
+    """The profile that the timings and `prior` make most probable; what is not fitted is that of `base`."""
+    problem = _problem_of(measured, base, prior)
+    return _solved(problem, prior.center, np.ones(len(measured), np.bool_), name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What a fit is made from; several fits to parts of the timings share what was simulated for one."""
+
+    measured: tuple[Measured, ...]
+    cases: list[Case]
+    observed: Matrix  # logarithms of the measured seconds
+    of_guest: Mask
+    base: Profile
+    prior: Prior
+
+
+def _problem_of(measured: Sequence[Measured], base: Profile, prior: Prior) -> _Problem:
     observed = np.log([timing.seconds for timing in measured])
-    beliefs, believed = belief_rows()
-    known: Known = {}
-
-    def errors(point: Matrix) -> Matrix:
-        residual = np.log(predict(cases, _profile(base, point), known)) - observed
-        return np.concatenate([residual / SCATTER, beliefs @ point - believed])
-
-    def derivative(point: Matrix) -> Matrix:
-        known.clear()  # what other points needed; the simulations of this one are shared by most derivatives
-        here = errors(point)[: len(observed)]
-        columns = [(errors(point + step)[: len(observed)] - here) / STEP for step in STEP * np.eye(len(FITTED))]
-        return np.vstack([np.column_stack(columns), beliefs])
-
-    start = np.log([_believed(parameter) for parameter in FITTED])
-    bounds = (start - math.log(FARTHEST), start + math.log(FARTHEST))
-    found = least_squares(errors, start, derivative, bounds, x_scale=0.1, xtol=1e-4, ftol=1e-4, max_nfev=ROUNDS)
-    covariance = np.asarray(np.linalg.inv(found.jac.T @ found.jac), np.float64)
-    residual = found.fun[: len(observed)] * SCATTER
-    uncertainty = _uncertainty(measured, residual, covariance)
-    return Fit(_profile(base, found.x, name, uncertainty), covariance, tuple(measured), np.exp(residual + observed))
+    of_guest = np.array([timing.phase in GUEST_PHASES for timing in measured])
+    return _Problem(tuple(measured), cases_of(measured), observed, of_guest, base, prior)
 
 
-def cross_validate(
-    measured: Sequence[Measured], base: Profile, group_of: Callable[[Measured], str], processes: int | None = None
-) -> list[HeldOut]:
-    """Predict every group of measurements from a fit to the others, in parallel processes."""
-    groups = sorted({group_of(timing) for timing in measured})
-    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        futures = []
-        for group in groups:
-            inside = [timing for timing in measured if group_of(timing) == group]
-            outside = [timing for timing in measured if group_of(timing) != group]
-            futures.append(pool.submit(_held_out, inside, outside, base, group))
-        return [held_out for future in futures for held_out in future.result()]
+def _solved(problem: _Problem, start: Matrix, used: Mask, name: str) -> Fit:
+    """The fit to the timings that are `used`, begun at `start`."""
+    prior, of_guest = problem.prior, problem.of_guest
+    lowest = np.array([coordinate(parameter, 0.0) for parameter in FITTED])
+    precision = np.asarray(np.linalg.inv(prior.covariance), np.float64)
+    scatters = (SCATTER, SCATTER)
+    scatter = np.full(len(used), SCATTER)
+
+    def badness(there: Matrix) -> float:
+        off = there - prior.center
+        residual = np.log(predict(problem.cases, profile_at(problem.base, there))) - problem.observed
+        return _loss(residual[used], scatter[used]) + float(off @ precision @ off) / 2
+
+    place = start
+    residual, moves = _residual(problem, place)
+    for _ in range(ROUNDS):
+        weights = _weights(residual, scatter) * used
+        information = precision + (moves.T * weights) @ moves
+        pull = precision @ (place - prior.center) + moves.T @ (weights * residual)
+        step = -np.asarray(np.linalg.solve(information, pull), np.float64)
+        longest = float(np.abs(step).max())
+        place, gain = _improved(badness, place, step * min(1.0, LONGEST_STEP / max(1e-12, longest)), lowest)
+        residual, moves = _residual(problem, place)
+        before = scatters
+        scatters = (
+            _scatter(residual, moves, weights, information, used & of_guest),
+            _scatter(residual, moves, weights, information, used & ~of_guest),
+        )
+        scatter = np.where(of_guest, *scatters)
+        settled = all(abs(now / then - 1) < SETTLED for now, then in zip(scatters, before, strict=True))
+        if settled and gain < LEAST_GAIN:
+            break
+    weights = _weights(residual, scatter) * used
+    covariance = np.asarray(np.linalg.inv(precision + (moves.T * weights) @ moves), np.float64)
+    tables = [timing.table if is_used else None for timing, is_used in zip(problem.measured, used, strict=True)]
+    uncertainty = Uncertainty(
+        FITTED,
+        tuple(tuple(float(value) for value in row) for row in covariance),
+        scatter_pass=max(scatters[0], _scatter_between_tables(residual, moves, weights, precision, tables, of_guest)),
+        scatter_ioctl=max(scatters[1], _scatter_between_tables(residual, moves, weights, precision, tables, ~of_guest)),
+        undetermined=tuple(
+            parameter for index, parameter in enumerate(FITTED) if not _is_determined(covariance, prior, index)
+        ),
+    )
+    profile = profile_at(problem.base, place, name, uncertainty)
+    return Fit(profile, place, covariance, prior, problem.measured, np.exp(residual + problem.observed))
 
 
-def _held_out(inside: list[Measured], outside: list[Measured], base: Profile, group: str) -> list[HeldOut]:
-    """Predictions of `inside` by the fit to `outside`."""
-    profile = fit_profile(outside, base).profile
-    longest = longest_configs(inside)
-    rows: dict[Config, list[Row]] = {}
-    predictions = []
-    for timing in inside:
-        config = longest[timing.config]
-        if config not in rows:
-            rows[config] = simulate(config, costs_of(config, profile))
-        row = next(row for row in rows[config] if (row["phase"], row["iteration"]) == (timing.phase, timing.iteration))
-        low, high = interval(config, profile, row)
-        predictions.append(HeldOut(timing, group, row["seconds"], low or 0.0, high or math.inf))
-    return predictions
-
-
-def belief_rows() -> tuple[Matrix, Matrix]:
-    """What is known without data as equations for the logarithms of FITTED: rows, and what they ought to give."""
-    rows = np.zeros((len(FITTED), len(FITTED)))
-    values = np.zeros(len(FITTED))
-    for index, (parameter, (value, deviation)) in enumerate(BELIEFS.items()):
-        rows[index, FITTED.index(parameter)] = 1 / deviation
-        values[index] = math.log(value) / deviation
-    for index, (parameter, (sibling, ratio, deviation)) in enumerate(LIKENESS.items(), start=len(BELIEFS)):
-        rows[index, FITTED.index(parameter)] = 1 / deviation
-        rows[index, FITTED.index(sibling)] = -1 / deviation
-        values[index] = math.log(ratio) / deviation
-    return rows, values
-
-
-def _covariance_without_data() -> Matrix:
-    rows, _ = belief_rows()
-    return np.asarray(np.linalg.inv(rows.T @ rows), np.float64)
-
-
-def _believed(parameter: str) -> float:
-    if parameter in BELIEFS:
-        return BELIEFS[parameter][0]
-    sibling, ratio, _ = LIKENESS[parameter]
-    return ratio * _believed(sibling)
-
-
-def _profile(base: Profile, point: Matrix, name: str = "candidate", uncertainty: Uncertainty | None = None) -> Profile:
-    """The base profile with the fitted parameters at `point`."""
-    fitted = dict(zip(FITTED, map(float, np.exp(point)), strict=True))
+def profile_at(
+    base: Profile, place: Matrix, name: str = "candidate", uncertainty: Uncertainty | None = None
+) -> Profile:
+    """The base profile with the fitted parameters at `place`."""
+    fitted = {parameter: value_at(parameter, float(value)) for parameter, value in zip(FITTED, place, strict=True)}
     return profile_of(name, dict(base.values) | fitted, name, uncertainty)
 
 
-def _uncertainty(measured: Sequence[Measured], residual: Matrix, covariance: Matrix) -> Uncertainty:
-    """The covariance, and the scatter of passes and of ioctls around the fit."""
-    of_guest = np.array([timing.phase in GUEST_PHASES for timing in measured])
-    freedom = math.sqrt(len(measured) / max(1, len(measured) - len(FITTED)))
+def cross_validate(measured: Sequence[Measured], fit: Fit, group_of: Callable[[Measured], str]) -> list[HeldOut]:
+    """Predict every group of measurements, at full size, from a fit to the others; `fit` is that to all of them."""
+    problem = _problem_of(measured, fit.profile, fit.prior)
+    longest = longest_configs(measured)
+    groups = np.array([group_of(timing) for timing in measured])
+    predictions = []
+    for group in dict.fromkeys(groups):
+        profile = _solved(problem, fit.place, groups != group, "without " + group).profile
+        rows: dict[Config, list[Row]] = {}
+        for timing in (one for one, name in zip(measured, groups, strict=True) if name == group):
+            config = longest[timing.config]
+            if config not in rows:
+                rows[config] = simulate(config, costs_of(config, profile))
+            phase = timing.phase, timing.iteration
+            row = next(row for row in rows[config] if (row["phase"], row["iteration"]) == phase)
+            low, high = interval(config, profile, row)
+            determined = is_determined(config, profile, row)
+            predictions.append(HeldOut(timing, group, row["seconds"], low or 0.0, high or math.inf, determined))
+    return predictions
 
-    def scatter(which: npt.NDArray[np.bool_]) -> float:
-        return float(np.sqrt(np.mean(residual[which] ** 2))) * freedom if which.any() else SCATTER
 
-    rows = tuple(tuple(float(value) for value in row) for row in covariance)
-    return Uncertainty(FITTED, rows, scatter_pass=scatter(of_guest), scatter_ioctl=scatter(~of_guest))
+def outliers(fit: Fit) -> list[tuple[Measured, float]]:
+    """The timings that fit so badly that they weigh less than half, and what the fit says of them, the worst first."""
+    uncertainty = fit.profile.uncertainty
+    assert uncertainty is not None  # every fit has one
+    found = []
+    for timing, predicted in zip(fit.measured, fit.predicted, strict=True):
+        scatter = uncertainty.scatter_pass if timing.phase in GUEST_PHASES else uncertainty.scatter_ioctl
+        found.append((abs(math.log(predicted / timing.seconds)) / scatter, timing, float(predicted)))
+    worst = sorted(found, key=lambda one: -one[0])
+    return [(timing, predicted) for far, timing, predicted in worst if far > OUTLIER * math.sqrt(3)]
+
+
+def _section(parameter: str) -> str:
+    return parameter.split(".")[0]
+
+
+def _is_determined(covariance: Matrix, prior: Prior, index: int) -> bool:
+    return bool(4 * covariance[index, index] < prior.covariance[index, index])
+
+
+def _residual(problem: _Problem, place: Matrix) -> tuple[Matrix, Matrix]:
+    """How far the logarithms of predictions are off, and how they move with the parameters."""
+    seconds, moves = linearised(problem.cases, profile_at(problem.base, place), FITTED)
+    return np.log(seconds) - problem.observed, moves
+
+
+def _weights(residual: Matrix, scatter: Matrix) -> Matrix:
+    """The precision of each timing: less for one that fits badly, as the loss soft_l1 has it."""
+    far = residual / (OUTLIER * scatter)
+    return np.asarray(scatter**-2 / np.sqrt(1 + far**2), np.float64)
+
+
+def _loss(residual: Matrix, scatter: Matrix) -> float:
+    far = residual / (OUTLIER * scatter)
+    return float(np.sum(OUTLIER**2 * (np.sqrt(1 + far**2) - 1)))
+
+
+def _improved(badness: Callable[[Matrix], float], place: Matrix, step: Matrix, lowest: Matrix) -> tuple[Matrix, float]:
+    """The place after the step, or after a part of it, that is better, and by how much; costs stay at 0 or above."""
+    here = badness(place)
+    for part in (1.0, 0.5, 0.25, 0.1):
+        there = np.maximum(place + part * step, lowest)
+        gain = here - badness(there)
+        if gain > 0:
+            return there, gain
+    return place, 0.0
+
+
+def _scatter(residual: Matrix, moves: Matrix, weights: Matrix, information: Matrix, which: Mask) -> float:
+    """The scatter of timings around a fit that has used up some of it."""
+    residual, moves, weights = residual[which], moves[which], weights[which]
+    used = float(np.sum(weights * np.einsum("ij,ij->i", moves @ np.linalg.inv(information), moves)))
+    trust = weights / weights.max(initial=1e-12)
+    squares = SCATTER_WEIGHT * SCATTER**2 + float(np.sum(trust * residual**2))
+    return max(LEAST_SCATTER, math.sqrt(squares / (SCATTER_WEIGHT + max(0.0, len(residual) - used))))
+
+
+def _scatter_between_tables(
+    residual: Matrix, moves: Matrix, weights: Matrix, precision: Matrix, tables: Sequence[str | None], which: Mask
+) -> float:
+    """The scatter with which intervals hold 90% of the timings of tables that a fit has not seen.
+
+    What a fit without a table would say follows from this one without fitting again, as far as everything is linear.
+    """
+    information = precision + (moves.T * weights) @ moves
+    names = np.array([table or "" for table in tables])
+    needed: list[float] = []
+    for table in {*names} - {""}:
+        inside = (names == table) & which
+        if not inside.any() or np.all((names == table) | (names == "")):
+            continue
+        moved, weighed, off = moves[inside], weights[inside], residual[inside]
+        others = np.linalg.inv(information - (moved.T * weighed) @ moved)
+        unseen = off + moved @ (others @ (moved.T @ (weighed * off)))
+        variance = np.einsum("ij,jk,ik->i", moved, others, moved)
+        seen = variance < KNOWN_VARIANCE  # what nothing else determines is off by more, and said to be
+        needed += [float(value) for value in np.maximum(0.0, (unseen / NORMAL_90) ** 2 - variance)[seen]]
+    return math.sqrt(float(np.quantile(needed, 0.9))) if needed else 0.0

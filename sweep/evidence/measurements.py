@@ -1,7 +1,8 @@
 """Measured timings, whatever they come from: what a profile is fitted to and predictions are held against.
 
 They are published ones, or a user's own: a CSV in the form of results/published/published.csv, or a dataset, be it
-imported (`splitsweep import`) or simulated.
+imported (`splitsweep import`) or simulated. What no config predicts is left out where timings are fitted or predicted:
+the published timings that say so, and every populate, whose time is mostly that of the host's own work.
 """
 
 from __future__ import annotations
@@ -20,11 +21,24 @@ from core.config import FIELDS, Config, make_config, parse_field
 from core.errors import ConfigError
 from core.sizes import parse_size
 from sweep.errors import SweepError
-from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, published_measurements
+from sweep.published.timings import Measurement, iterations_before, published_measurements
 
 CSV_FIELDS: Final = ("mmu", "split", "vcpus", "backing", "write_percent", "initially_all_set")
 CSV_COLUMNS: Final = ("source", *CSV_FIELDS, "mem_per_vcpu_gib", "metric", "iteration", "seconds")
 CSV_FURTHER: Final = tuple(name for name in FIELDS if name not in (*CSV_FIELDS, "mem_per_vcpu", "engine", "profile"))
+CSV_NOTES: Final = ("host", "release", "options", "not_modelled", "role", "notes")
+"""Columns that tell about a timing what no config holds."""
+
+COLUMN_NAMES: Final = {"write_pct": "write_percent"}
+METRIC_NAMES: Final = {
+    "populate_memory": "populate",
+    "enable_dirty_logging": "enable",
+    "dirty_memory": "dirty",
+    "get_dirty_log": "get",
+    "clear_dirty_log": "clear",
+    "disable_dirty_logging": "disable",
+}
+"""What dirty_log_perf_test calls the phases: "Iteration 1 dirty memory time" and so on."""
 
 ITERATED_PHASES: Final = ("dirty", "get", "clear")
 PHASES: Final = ("populate", "enable", *ITERATED_PHASES, "disable", "after_disable")
@@ -36,7 +50,7 @@ class MeasurementError(SweepError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One timing: `seconds` of a phase of a config, the table it belongs to, and what kind of time it is."""
+    """One timing: `seconds` of a phase of a config, its table, what kind of time it is, and its host if it is named."""
 
     config: Config
     phase: str
@@ -44,19 +58,37 @@ class Measured:
     seconds: float
     table: str
     kind: str = "measured"  # or published, or simulated
+    host: str = ""
 
 
-def published_as_measured() -> tuple[Measured, ...]:
-    """The published timings; a table is what one publication measured of one phase on one kind of machine."""
-    return tuple(measured_of(measurement) for measurement in published_measurements())
+def published_as_measured(host: str | None = None) -> tuple[Measured, ...]:
+    """The published timings that configs predict, of one host or of all, each with the profile of its host.
+
+    A table is what one publication measured of one phase on one kind of machine.
+    """
+    return tuple(
+        measured_of(measurement)
+        for measurement in published_measurements()
+        if not measurement.not_modelled and host in (None, measurement.host)
+    )
 
 
 def measured_of(measurement: Measurement) -> Measured:
     """A published timing with its config, which has as many iterations as the phase needs."""
-    stated = {name: getattr(measurement, name) for name in PUBLISHED_COLUMNS[1:8]}
-    config = make_config(stated | {"iterations": measurement.iteration or 1})
-    timing = _measured(config, measurement.phase, measurement.iteration, measurement.seconds, measurement.source)
-    return dataclasses.replace(timing, kind="published")
+    config = dataclasses.replace(measurement.config, profile=measurement.host)
+    phase, iteration, source = measurement.phase, measurement.iteration, measurement.source
+    timing = _measured(config, phase, iteration, measurement.seconds, source)
+    return dataclasses.replace(timing, kind="published", host=measurement.host)
+
+
+def not_modelled() -> tuple[Measurement, ...]:
+    """The published timings that no config predicts."""
+    return tuple(measurement for measurement in published_measurements() if measurement.not_modelled)
+
+
+def is_modelled(timing: Measured) -> bool:
+    """Whether the timing is one that a profile accounts for: all but populate."""
+    return timing.phase != "populate"
 
 
 def longest_configs(measured: Iterable[Measured]) -> dict[Config, Config]:
@@ -113,7 +145,8 @@ def _read_csv(path: Path, location: str) -> Iterator[Measured]:
         _check_header(reader.fieldnames or ())
         for line in reader:
             lines += 1
-            yield _measured_of_line(line)
+            if not line.get("not_modelled"):
+                yield _measured_of_line(line)
     except (MeasurementError, ConfigError, csv.Error) as error:
         raise MeasurementError(f"{location}:{max(reader.reader.line_num, 1)}: {error}") from None
     if not lines:
@@ -121,7 +154,7 @@ def _read_csv(path: Path, location: str) -> Iterator[Measured]:
 
 
 def _check_header(names: Iterable[str]) -> None:
-    listed = list(names)
+    listed = [COLUMN_NAMES.get(name, name) for name in names]
     missing = [name for name in CSV_COLUMNS if name not in listed]
     if len(missing) == len(CSV_COLUMNS):
         raise MeasurementError(
@@ -131,8 +164,9 @@ def _check_header(names: Iterable[str]) -> None:
     if missing:
         raise MeasurementError(f"{missing[0]}: the column is missing; needed: {', '.join(CSV_COLUMNS)}")
     for name in listed:
-        if name not in (*CSV_COLUMNS, *CSV_FURTHER):
-            raise MeasurementError(f"{name}: no such column; allowed besides those needed: {', '.join(CSV_FURTHER)}")
+        if name not in (*CSV_COLUMNS, *CSV_FURTHER, *CSV_NOTES):
+            allowed = ", ".join((*CSV_FURTHER, *CSV_NOTES))
+            raise MeasurementError(f"{name}: no such column; allowed besides those needed: {allowed}")
         if listed.count(name) > 1:
             raise MeasurementError(f"{name}: the column is there twice; name each once")
 
@@ -140,16 +174,18 @@ def _check_header(names: Iterable[str]) -> None:
 def _measured_of_line(line: Mapping[str | None, str | None]) -> Measured:
     if None in line or None in line.values():
         raise MeasurementError("the line has more or fewer cells than the header; give it as many")
-    cells = {name: text.strip() for name, text in line.items() if name is not None and text is not None}
-    phase = cells["metric"]
+    cells = {COLUMN_NAMES.get(name, name): text.strip() for name, text in line.items() if name and text is not None}
+    cells["initially_all_set"] = {"Y": "true", "N": "false"}.get(cells["initially_all_set"], cells["initially_all_set"])
+    phase = METRIC_NAMES.get(cells["metric"], cells["metric"])
     iteration = _iteration(phase, cells["iteration"])
     stated = {name: parse_field(name, cells[name]) for name in CSV_FIELDS}
     stated |= {name: parse_field(name, cells[name]) for name in CSV_FURTHER if cells.get(name)}
     stated["mem_per_vcpu"] = _gib(cells["mem_per_vcpu_gib"])
-    config = make_config({"iterations": iteration or 1} | stated)
+    config = make_config({"iterations": iterations_before(phase, iteration)} | stated)
     if iteration and iteration > config.iterations:
         raise MeasurementError(f"iteration: {iteration} is beyond the run's iterations, {config.iterations}")
-    return _measured(config, phase, iteration, _seconds(cells["seconds"]), cells["source"])
+    timing = _measured(config, phase, iteration, _seconds(cells["seconds"]), cells["source"])
+    return dataclasses.replace(timing, host=cells.get("host", ""))
 
 
 def _iteration(phase: str, text: str) -> int | None:

@@ -30,15 +30,17 @@ def _lines(fit: Fit, heading: str) -> Iterator[str]:
     uncertainty = fit.profile.uncertainty
     assert uncertainty is not None  # every fit has one
     yield ""
-    yield "# What the 90% intervals are made from: the scatter of the measurements around the fit, and the"
-    yield "# covariance of the parameters' logarithms, in the order of the list."
+    yield "# What the 90% intervals are made from: the scatter of the measurements around the fit, the parameters that"
+    yield "# they hardly determine, and the covariance of all parameters that cost time, nearly of their logarithms"
+    yield "# (core/costs/beliefs.py), in the order of the list."
     yield "[fit]"
     yield f"scatter_pass = {uncertainty.scatter_pass:.4f}"
     yield f"scatter_ioctl = {uncertainty.scatter_ioctl:.4f}"
-    yield "parameters = ["
-    yield from (f'    "{parameter}",' for parameter in uncertainty.parameters)
-    yield "]"
-    yield "log_covariance = ["
+    for name, listed in (("undetermined", uncertainty.undetermined), ("parameters", uncertainty.parameters)):
+        yield f"{name} = ["
+        yield from (f'    "{parameter}",' for parameter in listed)
+        yield "]"
+    yield "covariance = ["
     for row in uncertainty.covariance:
         yield f"    [{', '.join(f'{value:.3e}' for value in row)}],"
     yield "]"

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from core.config import Config, config_text
+from core.costs.interval import is_determined
+from core.costs.profile import load_profile
 from core.run import estimated_seconds, run_config, warm_up
 from sweep.errors import QueryError
 from sweep.evidence.measurements import Measured, longest_configs
@@ -40,8 +42,9 @@ HEADING_FIELDS: Final = ("mmu", "write_percent", "initially_all_set")
 ROW_FIELDS: Final = ("vcpus", "mem_per_vcpu", "write_percent", "slots", "guest_roots")
 """The first of these that varies inside a table is laid out downwards."""
 
-PhaseTimes = dict[tuple[str, int | None], tuple[float, float | None, float | None]]
-"""What the engine says of one config: seconds, seconds_lo and seconds_hi by phase and iteration."""
+PhaseTimes = dict[tuple[str, int | None], tuple[float, float | None, float | None, bool]]
+"""What the engine says of one config, by phase and iteration: seconds, seconds_lo, seconds_hi, and whether measurements
+determined them."""
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -55,6 +58,7 @@ class Prediction:
     seconds: float
     low: float | None
     high: float | None
+    determined: bool = True  # by what the profile was fitted to; else it rests on what was known before
 
     @property
     def error_percent(self) -> float:
@@ -63,8 +67,8 @@ class Prediction:
 
     @property
     def inside(self) -> bool | None:
-        """Whether the measured time lies in the interval; None without one."""
-        if self.low is None or self.high is None:
+        """Whether the measured time lies in the interval; None without one, or where it says only what is not known."""
+        if self.low is None or self.high is None or not self.determined:
             return None
         return self.low <= self.measured.seconds <= self.high
 
@@ -80,6 +84,7 @@ class Summary:
     worst: float
     inside: int
     intervals: int
+    undetermined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +138,16 @@ def predictions(timings: Sequence[Measured], times: Mapping[Config, PhaseTimes])
     return [_prediction(timing, times[longest[timing.config]]) for timing in timings]
 
 
+def by_host(found: Iterable[Prediction]) -> dict[str, list[Prediction]]:
+    """The predictions of each host, in the order of the measurements."""
+    return grouped(found, lambda prediction: prediction.measured.host)
+
+
 def held_out(values: Iterable[HeldOut], groups: Iterable[str]) -> dict[str, list[Prediction]]:
     """The predictions of a cross-validation by the group that the fit did without, in the order of `groups`."""
     found: dict[str, list[Prediction]] = {group: [] for group in groups}
     for value in values:
-        found[value.group].append(Prediction(value.measured, value.predicted, value.low, value.high))
+        found[value.group].append(Prediction(value.measured, value.predicted, value.low, value.high, value.determined))
     return found
 
 
@@ -167,6 +177,7 @@ def summary(name: str, found: Sequence[Prediction]) -> Summary:
         worst=errors[-1],
         inside=sum(prediction.inside is True for prediction in found),
         intervals=sum(prediction.inside is not None for prediction in found),
+        undetermined=sum(not prediction.determined for prediction in found),
     )
 
 
@@ -212,13 +223,13 @@ def _separate_tables(metric: Metric, found: Sequence[Prediction]) -> Iterator[tu
 
 def _prediction(timing: Measured, times: PhaseTimes) -> Prediction:
     try:
-        seconds, low, high = times[timing.phase, timing.iteration]
+        seconds, low, high, determined = times[timing.phase, timing.iteration]
     except KeyError:
         phase = timing.phase if timing.iteration is None else f"{timing.phase} {timing.iteration}"
         where = f"measurements: {timing.table}: {config_text(timing.config)}"
         phases = ", ".join(name if number is None else f"{name} {number}" for name, number in times)
         raise QueryError(f"{where}: there is no phase {phase}; there are: {phases}") from None
-    return Prediction(timing, seconds, low, high)
+    return Prediction(timing, seconds, low, high, determined)
 
 
 def _phase_times_of_all(configs: Sequence[Config], processes: int) -> Iterator[tuple[Config, PhaseTimes]]:
@@ -241,7 +252,13 @@ def _phase_times_of_all(configs: Sequence[Config], processes: int) -> Iterator[t
 
 
 def _phase_times(config: Config) -> PhaseTimes:
+    profile = load_profile(config.profile)
     return {
-        (row["phase"], row["iteration"]): (row["seconds"], row["seconds_lo"], row["seconds_hi"])
+        (row["phase"], row["iteration"]): (
+            row["seconds"],
+            row["seconds_lo"],
+            row["seconds_hi"],
+            is_determined(config, profile, row),
+        )
         for row in run_config(config)
     }

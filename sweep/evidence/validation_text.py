@@ -19,6 +19,7 @@ from sweep.evidence.validation import (
     Prediction,
     Summary,
     ValidationTable,
+    by_host,
     by_table,
     summary,
     validation_tables,
@@ -43,16 +44,26 @@ def validation_text(found: Sequence[Prediction], form: str) -> Iterator[str]:
     """The lines of the tables and of the summary by table."""
     kind = found[0].measured.kind
     timings = f"{len(found)} {kind} {'time' if len(found) == 1 else 'times'}"
-    title = f"Profile {found[0].measured.config.profile} against {timings}"
+    profiles = ", ".join(dict.fromkeys(prediction.measured.config.profile for prediction in found))
+    title = f"{'Profiles' if ', ' in profiles else 'Profile'} {profiles} against {timings}"
     yield from (f"# {title}" if form == "markdown" else title, "")
+    for host, of_host in by_host(found).items():
+        if host:
+            profile = of_host[0].measured.config.profile
+            yield from (f"{'# ' if form == 'markdown' else ''}Host {host}, profile {profile}", "")
+        yield from _tables_lines(of_host, form)
+    yield from summary_text("Summary", "Table", by_table(found), form)
+
+
+def _tables_lines(found: Sequence[Prediction], form: str) -> Iterator[str]:
+    """The tables of one host, each under its name."""
     name = ""
     for table in validation_tables(found):
         if table.name != name:
             name = table.name
             yield from (f"## {name}" if form == "markdown" else name, "")
-        yield from _table_lines(table, form, kind)
+        yield from _table_lines(table, form, table.predictions[0].measured.kind)
         yield ""
-    yield from summary_text("Summary", "Table", by_table(found), form)
 
 
 def summary_text(title: str, groups_title: str, groups: Mapping[str, Sequence[Prediction]], form: str) -> Iterator[str]:
@@ -109,6 +120,9 @@ def _table_lines(table: ValidationTable, form: str, kind: str) -> Iterator[str]:
 def _interval_note(table: ValidationTable) -> str:
     """How many values lie inside their intervals, and which do not, in the order of the table."""
     intervals = [prediction for prediction in table.predictions if prediction.inside is not None]
+    loose = [prediction for prediction in table.predictions if not prediction.determined]
+    if loose and not intervals:
+        return "Not determined by what the profile was fitted to: intervals say only what is known of any host"
     if not intervals:
         return ""
     rows, splits = value_order(table.table.rows), value_order("split")
@@ -120,6 +134,8 @@ def _interval_note(table: ValidationTable) -> str:
         ),
     )
     note = f"Intervals: {len(intervals) - len(outside)} of {len(intervals)} values inside the 90% interval"
+    if loose:
+        note += f", {len(loose)} more not determined by what the profile was fitted to"
     if not outside:
         return note
     return f"{note}; outside: {', '.join(_outside_text(table.table.rows, prediction) for prediction in outside)}"
@@ -136,6 +152,8 @@ def _summary_cells(found: Summary) -> list[str]:
     inside = "-"
     if found.intervals:
         inside = f"{found.inside} of {found.intervals} ({found.inside / found.intervals:.0%})"
+    if found.undetermined:
+        inside += f", {found.undetermined} not determined"
     return [found.name, str(found.values), *errors, inside]
 
 

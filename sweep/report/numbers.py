@@ -113,7 +113,8 @@ def _places(name: str, values: Sequence[Any]) -> list[int]:
 
 
 def _published(found: Sequence[PhaseNumbers]) -> list[float | None]:
-    known = {(timing.machine, timing.phase, timing.iteration): timing.seconds for timing in published_measurements()}
+    modelled = [timing for timing in reversed(published_measurements()) if not timing.not_modelled]  # the first wins
+    known = {(timing.machine, timing.phase, timing.iteration): timing.seconds for timing in modelled}
     return [known.get((machine_key(one.facts), one.phase, one.iteration)) for one in found]
 
 

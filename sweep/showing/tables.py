@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.config import CHOICES, FIELDS, LIVE_FIELDS, MEM_TOTAL, RENAMED
 from sweep.errors import QueryError
-from sweep.published.timings import PUBLISHED_COLUMNS, Measurement, machine_key, published_measurements
+from sweep.published.timings import Measurement, machine_key, published_measurements
 from sweep.showing.points import ORIGIN_FIELDS, Facts, Metric, Point, wanted_points
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ TELLING_FIELDS: Final = ("engine", "profile", "label", *ORIGIN_FIELDS)
 
 FOLLOWING_FIELDS: Final = (
     "pml",
+    "split_cache",
     "guest_page",
     "guest_roots",
     "write_pattern",
@@ -49,6 +50,9 @@ FOLLOWING_FIELDS: Final = (
 """Fields that core.config sets by itself where they have no effect, and `iterations`, which has none on a phase that
 came before. Where the others determine one, it sets nothing apart: or a table with a column per mmu would fall to
 pieces, because pml is false for shadow and nested."""
+
+HEADING_FIELDS: Final = ("mmu", "write_percent", "initially_all_set")
+"""What stands above every published table."""
 
 SPLIT_ORDER: Final = ("lazy", "fault", "eager")
 """The order of the published tables: from the least splitting to the most."""
@@ -138,7 +142,7 @@ def metric_tables(
     points = wanted_points(connection, metric, where)
     if not points:
         raise QueryError(f"--where: no config of this dataset matches {where}")
-    return _separate_tables(metric, points, rows, columns, with_published)
+    return _separate_tables(metric, points, rows, columns, published_measurements() if with_published else None)
 
 
 def published_tables(connection: DuckDBPyConnection, where: str | None) -> list[Table]:
@@ -152,8 +156,8 @@ def published_tables(connection: DuckDBPyConnection, where: str | None) -> list[
             points[metric] = wanted_points(connection, metric, where, needed=False)
         machines = {measured.machine for measured in measurements}
         matching = [point for point in points[metric] if machine_key(point.facts) in machines]
-        heading = {name: getattr(first, name) for name in ("mmu", "write_percent", "initially_all_set")}
-        tables += _separate_tables(metric, matching, "vcpus", "split", True, heading, first.source)
+        heading = {name: getattr(first, name) for name in HEADING_FIELDS}
+        tables += _separate_tables(metric, matching, "vcpus", "split", measurements, heading, first.source)
     if not tables:
         raise QueryError("--published: no config of this dataset is one that was published; see the view `published`")
     return tables
@@ -184,8 +188,8 @@ def value_order(name: str) -> Callable[[object], tuple[float, str]]:
 def _publications() -> list[list[Measurement]]:
     """The measurements of each published table."""
     grouped = itertools.groupby(
-        published_measurements(),
-        key=operator.attrgetter(*(name for name in PUBLISHED_COLUMNS if name not in ("split", "vcpus", "seconds"))),
+        (measured for measured in published_measurements() if not measured.not_modelled),
+        key=operator.attrgetter("source", "host", *HEADING_FIELDS, "backing", "phase", "iteration"),
     )
     return [list(measurements) for _, measurements in grouped]
 
@@ -195,7 +199,7 @@ def _separate_tables(
     points: Sequence[Point],
     rows: str,
     columns: str,
-    with_published: bool,
+    measured: Sequence[Measurement] | None,
     heading: Mapping[str, object] | None = None,
     source: str = "",
 ) -> list[Table]:
@@ -205,7 +209,7 @@ def _separate_tables(
     for point in points:
         groups.setdefault(tuple(point.facts[name] for name in names), []).append(point)
     order = [value_order(name) for name in names]
-    published = _published_seconds(metric) if with_published else {}
+    published = _published_seconds(metric, measured or ())
     return [
         Table(
             metric=metric,
@@ -217,7 +221,7 @@ def _separate_tables(
                 for point in groups[values]
             },
             varying=_varying_fields([point.facts for point in groups[values]], (rows, columns)),
-            with_published=with_published,
+            with_published=measured is not None,
             source=source,
         )
         for values in sorted(groups, key=lambda values: [key(value) for key, value in zip(order, values, strict=True)])
@@ -268,10 +272,10 @@ def _combinations(facts: Sequence[Facts], names: Sequence[str]) -> int:
     return len({tuple(fact[name] for name in names) for fact in facts})
 
 
-def _published_seconds(metric: Metric) -> dict[tuple[object, ...], float]:
-    """The published times of a phase and iteration by machine."""
-    return {
-        measured.machine: measured.seconds
-        for measured in published_measurements()
-        if (measured.phase, measured.iteration) == (metric.phase, metric.iteration)
-    }
+def _published_seconds(metric: Metric, measurements: Sequence[Measurement]) -> dict[tuple[object, ...], float]:
+    """The published times of a phase and iteration by machine; where several were, the first."""
+    seconds: dict[tuple[object, ...], float] = {}
+    for measured in measurements:
+        if (measured.phase, measured.iteration) == (metric.phase, metric.iteration) and not measured.not_modelled:
+            seconds.setdefault(measured.machine, measured.seconds)
+    return seconds

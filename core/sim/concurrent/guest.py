@@ -235,9 +235,9 @@ def _run_quietly(machine, costs, memory, simulation, concurrency, phase, vcpu, t
 
 @inlined
 def _quiet_time(machine, costs, phase, visit, pages, level):
-    if level > 1:
-        return pages * costs.huge_access
     writes = _writes(machine, phase, visit, pages)
+    if level > 1:
+        return writes * costs.huge_write + (pages - writes) * costs.huge_read
     return writes * costs.write + (pages - writes) * costs.read
 
 

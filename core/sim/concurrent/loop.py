@@ -14,7 +14,16 @@ from core.sim.ioctl import start_ioctl
 from core.sim.loop import start_pass
 from core.sim.state.actors import ACQUIRE, ARRIVE, HOLD, RELEASE, RESUME, RUN
 from core.sim.state.event_queue import NEVER, next_time, put, take
-from core.sim.state.lock import NOBODY, first_waiter, lock_or_wait, move_line, next_holder, unlock
+from core.sim.state.lock import (
+    NOBODY,
+    first_waiter,
+    hand_over,
+    in_line,
+    lock_or_wait,
+    move_line,
+    next_holder,
+    unlock,
+)
 
 
 @kernel
@@ -80,6 +89,7 @@ def _vcpu_event(machine, costs, memory, simulation, concurrency, phase, actor, t
     if vcpu.event == ARRIVE:
         if not writes:
             vcpu.asked = time
+        vcpu.ahead = in_line(simulation) if writes else 0
         if lock_or_wait(simulation, actor, time, writes):
             _enter(costs, simulation, concurrency, vcpu, actor, time, writes, False)
         else:
@@ -146,7 +156,7 @@ def _enter(costs, simulation, concurrency, vcpu, actor, time, writes, waited):
         simulation.counters.lock_contended += 1
     begin = time
     if writes:
-        begin = time + costs.hand_over
+        begin = time + hand_over(costs, vcpu.ahead)
         simulation.times.lock_wait += begin - vcpu.asked
     elif waited:
         simulation.times.lock_wait += time - vcpu.asked
@@ -167,6 +177,7 @@ def _critical_section(machine, costs, memory, simulation, concurrency, phase, ac
     guest.retried = 1 if level != vcpu.level or (level and entry != guest.entry) else 0
     flushes = counters.tlb_flushes
     hold = handle_fault(memory, machine, costs, counters, root, page, level, vcpu.write != 0, phase.logging)
+    hold += (counters.tlb_flushes - flushes) * (machine.vcpus - 1 - vcpu.ahead) * costs.flush_cpu
     simulation.times.lock_hold += hold
     felt.retries += guest.retried
     if phase.ioctl:  # in a pass of its own, what vCPUs' flushes do to others is part of what a fault costs

@@ -39,8 +39,9 @@ def concurrency_columns(concurrency: Concurrency, simulation: Simulation, durati
 def undisturbed_per_ms(config: Config, costs: Record, *, found_small: bool) -> float:
     """Accesses per millisecond of all vCPUs together where nothing disturbs them, through leaves of that size."""
     write_share = int(stride_writes(0, 100, config.write_percent, 0)) / 100
-    plain = write_share * int(costs.write) + (1 - write_share) * int(costs.read)
-    return config.vcpus * SECOND / 1000 / (plain if found_small else int(costs.huge_access))
+    write, read = (costs.write, costs.read) if found_small else (costs.huge_write, costs.huge_read)
+    plain = write_share * int(write) + (1 - write_share) * int(read)
+    return config.vcpus * SECOND / 1000 / max(1, plain)  # a profile may have accesses for nothing
 
 
 def timeline_rows(concurrency: Concurrency, duration: int) -> list[Row]:

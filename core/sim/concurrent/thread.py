@@ -10,7 +10,7 @@ from core.compiled.kernel import inlined, kernel
 from core.sim.concurrent.guest import kick
 from core.sim.ioctl import FLUSH, PREPARE, UNIT, WALK, needs_lock, step_ioctl
 from core.sim.state.actors import RUN
-from core.sim.state.event_queue import NEVER, put, remove
+from core.sim.state.event_queue import NEVER, put, remove, waiting
 from core.sim.state.lock import is_contended, lock_or_wait, unlock
 from core.steps import CLEAR, DISABLE, ENABLE, GET
 
@@ -161,7 +161,8 @@ def _flush(machine, costs, simulation, concurrency, time):
     simulation.counters.tlb_flushes += 1
     kick(machine, costs, simulation, concurrency, 1, False)
     concurrency.felt.unit_start, concurrency.felt.in_unit = time, 1
-    concurrency.felt.unit_spent = costs.flush
+    spent = costs.flush + (machine.vcpus - waiting(simulation.waiters)) * costs.flush_cpu
+    concurrency.felt.unit_spent = spent
     concurrency.felt.unit_yields = 0
     concurrency.felt.unit_stage = FLUSH
-    return time + costs.flush
+    return time + spent

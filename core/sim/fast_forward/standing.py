@@ -11,9 +11,9 @@ from core.compiled.kernel import inlined, kernel
 from core.compiled.records import Record, layout, new_record
 from core.sim.fast_forward.periods import Counted, keep_counted, new_counted
 from core.sim.state.actors import FINISHED, LOCK, MARK, RUN, VCPU
-from core.sim.state.event_queue import EVENT
+from core.sim.state.event_queue import EVENT, forget_past
 
-MOMENT: Final = layout(["kept", "time", "queued", "in_line", "waiting"])
+MOMENT: Final = layout(["kept", "time", "queued", "in_line", "waiting", "releases"])
 """Whether the moment is remembered, when it was, and how many events were due."""
 
 
@@ -25,6 +25,7 @@ class Standing(NamedTuple):
     queue: npt.NDArray[Any]  # events in order
     line: npt.NDArray[Any]
     waiters: npt.NDArray[Any]
+    releases: npt.NDArray[Any]
     lock: Record
     counted: Counted
 
@@ -37,6 +38,7 @@ def new_standing(vcpus: int) -> Standing:
         queue=np.zeros(vcpus, EVENT),
         line=np.zeros(vcpus, EVENT),
         waiters=np.zeros(vcpus, EVENT),
+        releases=np.zeros(vcpus, EVENT),
         lock=new_record(LOCK),
         counted=new_counted(),
     )
@@ -52,6 +54,8 @@ def keep_standing(machine, simulation, standing, time):
     standing.at.queued = _copy_ring(simulation.queue, standing.queue)
     standing.at.in_line = _copy_ring(simulation.line, standing.line)
     standing.at.waiting = _copy_ring(simulation.waiters, standing.waiters)
+    forget_past(simulation.releases, time)
+    standing.at.releases = _copy_ring(simulation.releases, standing.releases)
     standing.lock.write_free = simulation.lock.write_free
     standing.lock.line_free = simulation.lock.line_free
     keep_counted(simulation, standing.counted)
@@ -75,6 +79,9 @@ def stand_alike(machine, simulation, standing, pages, time):
         return False
     if not _is_ring_alike(simulation.waiters, standing.waiters, standing.at.waiting, elapsed):
         return False
+    forget_past(simulation.releases, time)
+    if not _is_ring_alike(simulation.releases, standing.releases, standing.at.releases, elapsed):
+        return False
     for vcpu in range(machine.vcpus):
         now, then = simulation.vcpus[vcpu], standing.vcpus[vcpu]
         if now.event != then.event:
@@ -85,7 +92,9 @@ def stand_alike(machine, simulation, standing, pages, time):
             return False
         if now.event == RUN or now.event == MARK:
             continue
-        if (now.write, now.level, now.stall_start) != (then.write, then.level, then.stall_start + elapsed):
+        if (now.write, now.level, now.ahead) != (then.write, then.level, then.ahead):
+            return False
+        if now.stall_start != then.stall_start + elapsed:
             return False
     return True
 
@@ -93,7 +102,7 @@ def stand_alike(machine, simulation, standing, pages, time):
 @kernel
 def move_events(simulation, duration, time):
     """Let everything that is due after `time` be due `duration` later, and who waits have asked so much later."""
-    for ring in (simulation.queue, simulation.line, simulation.waiters):
+    for ring in (simulation.queue, simulation.line, simulation.waiters, simulation.releases):
         for number in range(ring.ends[0], ring.ends[1]):
             ring.events[number & (ring.events.size - 1)].time += duration
     if simulation.lock.write_free > time:

@@ -40,6 +40,7 @@ VCPU: Final = layout(
         "stall_start",  # when that access began
         "event",  # what the queued event means
         "asked",  # when it reached for the lock
+        "ahead",  # how many were in line for the write-held lock before it, the holder among them
         "finish",
     ]
 )
@@ -86,6 +87,7 @@ class Simulation(NamedTuple):
     queue: EventRing  # what the actors do next
     line: EventRing  # readers that wait for the lock's cache line, with the time they are done with it
     waiters: EventRing  # actors that wait for the lock itself, with the time they asked for it
+    releases: EventRing  # vCPUs that are to have and release the write-held lock, with the time of that
     counters: Record
     counts: Integers  # the counters once more, as an array
     times: Record
@@ -106,6 +108,7 @@ def new_simulation(machine: Record) -> Simulation:
         queue=new_ring(actors),
         line=new_ring(actors),
         waiters=new_ring(actors),
+        releases=new_ring(actors),
         counters=counters[0],
         counts=counters.view(np.int64),
         times=times[0],

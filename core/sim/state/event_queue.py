@@ -81,6 +81,19 @@ def next_actor(ring):
 
 
 @inlined
+def waiting(ring):
+    """How many events are in the ring."""
+    return ring.ends[1] - ring.ends[0]
+
+
+@inlined
+def forget_past(ring, time):
+    """Remove the events of `time` and before."""
+    while next_time(ring) <= time:
+        ring.ends[0] += 1
+
+
+@inlined
 def take(ring):
     """Remove the earliest event and return its actor; its time is that of `next_time` just before."""
     actor = next_actor(ring)

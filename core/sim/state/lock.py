@@ -6,7 +6,7 @@ Whoever arrives while somebody waits queues behind. The lock's cache line serves
 from __future__ import annotations
 
 from core.compiled.kernel import inlined
-from core.sim.state.event_queue import next_actor, next_time, put, take
+from core.sim.state.event_queue import next_actor, next_time, put, take, waiting
 
 NOBODY = -1
 
@@ -70,6 +70,25 @@ def _hold(lock, time, writes):
         lock.writer = 1
     else:
         lock.readers += 1
+
+
+@inlined
+def in_line(simulation):
+    """How many are at the lock: its holders, and those who wait."""
+    return waiting(simulation.waiters) + simulation.lock.writer + simulation.lock.readers
+
+
+@inlined
+def hand_over(costs, ahead):
+    """What moving the write-held lock takes: more for every doubling, beyond two, of the CPUs that are at it now.
+
+    They are the one that gives it up, those in line, and the one that gets it; between two doublings in proportion.
+    """
+    sharing, doublings = ahead + 2, 1
+    while sharing >> doublings > 1:
+        doublings += 1
+    doubling = costs.hand_over_doubling
+    return costs.hand_over + doubling * (doublings - 1) + (doubling * (sharing - (1 << doublings)) >> doublings)
 
 
 @inlined

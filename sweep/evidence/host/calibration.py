@@ -44,8 +44,8 @@ SPUN: Final = (
     "fault.guest_walk_ns",
     "fault.fast_ns",
     "ioctl.slot_ns",
+    "fault.flush_cpu_ns",
     "ioctl.flush_ns",
-    "ioctl.flush_vcpu_ns",
 )
 """What the live engine spins for: the base profile's."""
 
@@ -58,16 +58,19 @@ NEUTRAL: Final = (
 )
 """Laws of more vCPUs than cores, and of memory on several nodes, which are not measured: switched off."""
 
+SAME: Final = ("ioctl.clear_since_6_4",)
+"""Ratios between kernels; the live engine does the same for all of them: 1."""
+
 BETWEEN_CPUS: Final = ("guest.contention", "guest.stagger_log2_ns", "lock.hand_base_ns", "lock.line_ns")
 """What takes several CPUs to measure."""
 
-CONTENDED: Final = ("guest.read_ns", "guest.write_ns", "guest.huge_access_ns", "guest.pml_entry_ns")
+CONTENDED: Final = ("guest.read_ns", "guest.write_ns", "guest.small_leaf_ns", "guest.pml_entry_ns")
 """What grows by guest.contention."""
 
 FITTED: Final = tuple(
     parameter
     for parameter in PARAMETERS
-    if not parameter.startswith(("machine.", "live.")) and parameter not in (*SPUN, *NEUTRAL, *BETWEEN_CPUS)
+    if not parameter.startswith(("machine.", "live.")) and parameter not in (*SPUN, *NEUTRAL, *SAME, *BETWEEN_CPUS)
 )
 """What runs with one vCPU determine."""
 
@@ -157,7 +160,8 @@ def calibrate_host(base: Profile, memory: int, repeats: int) -> HostFit:
     believed = np.array([base[parameter] / 1000 for parameter in SOLVED])
     solution, errors = _solve(factors, seconds, believed)
     measured = {name: float(microseconds) * 1000 for name, microseconds in zip(SOLVED, solution, strict=True)}
-    values = dict(base.values) | dict.fromkeys(NEUTRAL, 0.0) | measured | host_size() | between
+    values = dict(base.values) | dict.fromkeys(NEUTRAL, 0.0) | dict.fromkeys(SAME, 1.0)
+    values |= measured | host_size() | between
     values |= {exit_ns: max(base[exit_ns], measured[own]) for own, exit_ns in OWN.items()}
     if two_cpus:  # the runs had one vCPU, which is that part of all
         for parameter in CONTENDED:
@@ -288,7 +292,7 @@ def _unit_profile(unit: str | None) -> Profile:
     The lock's line stays with its only vCPU: its two atomics are what taking and releasing the lock costs.
     """
     values = dict.fromkeys(PARAMETERS, 0.0)
-    values |= {"machine.cores": 1.0, "machine.cpus": 1.0, "machine.node_gib": 1e6}
+    values |= {"machine.cores": 1.0, "machine.cpus": 1.0, "machine.node_gib": 1e6} | dict.fromkeys(SAME, 1.0)
     if unit:
         values[unit] = 1000.0
     if unit == "lock.uncontended_ns":

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 
 from core.config import Config, make_config
-from core.costs.interval import _cost_derivatives, cost_shares, interval
+from core.costs.beliefs import BELIEFS
+from core.costs.interval import cost_shares, interval, is_determined, sensitivity
 from core.costs.laws import costs_of
 from core.costs.profile import load_profile
 from core.run import run_config
@@ -19,6 +20,7 @@ from tests.core.configurations import configurations
 
 PROFILE = load_profile("cascade-lake-2022")
 STEP = 0.02
+FITTED = tuple(BELIEFS)
 
 
 def moved_by(config: Config, parameter: str, phase: str) -> float:
@@ -70,13 +72,37 @@ def test_the_shares_of_all_costs_add_up_to_the_whole_time(config: Config) -> Non
         ({"mmu": "legacy_tdp", "split": "eager", "vcpus": 4}, "clear", "ioctl.clear_page_dbit_ns"),
     ],
 )
-def test_shares_tell_how_far_a_parameter_moves_the_time(values: dict[str, object], phase: str, parameter: str) -> None:
+def test_counts_tell_how_far_a_parameter_moves_the_time(values: dict[str, object], phase: str, parameter: str) -> None:
     config = make_config(
         values | {"backing": "2M", "mem_per_vcpu": "16MiB", "initially_all_set": False, "iterations": 1}
     )
     row = next(row for row in simulate(config) if row["phase"] == phase)
     assert PROFILE.uncertainty is not None
-    derivatives = _cost_derivatives(PROFILE, config.mmu, config.vcpus, config.pages)
-    by_shares = cost_shares(config, PROFILE, row) @ derivatives
+    by_counts = sensitivity(config, PROFILE, row)
     index = PROFILE.uncertainty.parameters.index(parameter)
-    assert by_shares[index] == pytest.approx(moved_by(config, parameter, phase), abs=0.12)
+    assert by_counts[index] == pytest.approx(moved_by(config, parameter, phase), abs=0.12)
+
+
+def test_a_time_that_rests_on_costs_that_no_measurement_determined_is_said_to_and_its_interval_is_wide() -> None:
+    config = make_config({"backing": "2M", "mem_per_vcpu": "16MiB"})
+    rows = {row["phase"]: row for row in simulate(config)}
+    assert PROFILE.uncertainty is not None
+    assert "ioctl.zap_tdp_ns" in PROFILE.uncertainty.undetermined
+    assert not is_determined(config, PROFILE, rows["disable"])
+    low, high = interval(config, PROFILE, rows["disable"])
+    assert low is not None
+    assert high is not None
+    assert high / low > 2
+    before = make_config({"backing": "2M", "mem_per_vcpu": "16MiB", "kernel": "6.1"})
+    assert is_determined(before, PROFILE, {row["phase"]: row for row in simulate(before)}["clear"])
+    bare = dataclasses.replace(PROFILE, uncertainty=None)
+    assert is_determined(config, bare, rows["disable"])
+
+
+def test_a_cost_of_0_that_nothing_determined_widens_an_interval_too() -> None:
+    """A profile may know nothing of a cost and have it at 0: the time it adds elsewhere is uncertain all the same."""
+    config = make_config({"backing": "2M", "mem_per_vcpu": "16MiB"})
+    free = dataclasses.replace(PROFILE, values=dict(PROFILE.values) | {"ioctl.zap_tdp_ns": 0.0}, digest="free")
+    row = next(row for row in simulate(config, costs_of(config, free)) if row["phase"] == "disable")
+    index = FITTED.index("ioctl.zap_tdp_ns")
+    assert sensitivity(config, free, row)[index] > 0

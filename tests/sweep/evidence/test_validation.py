@@ -18,7 +18,7 @@ from core.config import Config, make_config
 from core.run import run_config
 from sweep.cli import exit_code
 from sweep.errors import QueryError
-from sweep.evidence.fit import HeldOut
+from sweep.evidence.fit import Fit, HeldOut
 from sweep.evidence.measurements import Measured
 from sweep.evidence.validation import (
     Prediction,
@@ -36,7 +36,6 @@ from sweep.evidence.validation_text import csv_header, csv_lines, summary_text, 
 from sweep.showing.table_text import INTERVAL_NOTE
 
 if TYPE_CHECKING:
-    from core.costs.profile import Profile
     from sweep.running.tally import Progress
 
 PROFILE = Config().profile
@@ -124,6 +123,27 @@ def test_coverage_counts_measured_times_inside_the_interval() -> None:
     found = summary("all", [*inside, *outside, prediction()])
     assert (found.inside, found.intervals) == (2, 4)
     assert [one.inside for one in (*inside, *outside, prediction())] == [True, True, False, False, None]
+
+
+def test_what_rests_on_beliefs_alone_is_never_called_inside() -> None:
+    loose = replace(prediction(0, 0.5, 2.0), determined=False)
+    assert loose.inside is None
+    found = summary("all", [loose, prediction(0, 0.9, 1.1)])
+    assert (found.inside, found.intervals, found.undetermined) == (1, 1, 1)
+    text = list(validation_text([loose], "lkml"))
+    assert "Not determined by what the profile was fitted to: intervals say only what is known of any host" in text
+    assert text[-1].split("|")[-2].strip() == "-, 1 not determined"
+
+
+def test_each_host_has_its_own_tables_with_its_profile() -> None:
+    here = replace(timing(), host="here")
+    there = replace(timing(profile="skylake-2021"), host="there")
+    text = list(validation_text([prediction(measured=one) for one in (here, there)], "lkml"))
+    assert text[0] == f"Profiles {PROFILE}, skylake-2021 against 2 published times"
+    assert [line for line in text if line.startswith("Host")] == [
+        f"Host here, profile {PROFILE}",
+        "Host there, profile skylake-2021",
+    ]
 
 
 def test_tables_follow_the_measurements_and_nothing_is_mixed() -> None:
@@ -286,9 +306,7 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.csv").write_text("\n".join([header, *lines, ""]))
     monkeypatch.chdir(tmp_path)
 
-    def cross_validate(
-        timings: Iterable[Measured], base: Profile, group_of: Callable[[Measured], str]
-    ) -> list[HeldOut]:
+    def cross_validate(timings: Iterable[Measured], fit: Fit, group_of: Callable[[Measured], str]) -> list[HeldOut]:
         return [HeldOut(one, group_of(one), 1.1 * one.seconds, one.seconds, 1.2 * one.seconds) for one in timings]
 
     monkeypatch.setattr(sweep.evidence.fit, "cross_validate", cross_validate)
@@ -303,8 +321,8 @@ def test_the_command_prints_tables_and_both_cross_validations(capsys: pytest.Cap
     titles = [line for line in lines if line.startswith(("Summary", "Cross-validation"))]
     assert titles == [
         "Summary",
-        "Cross-validation: each table predicted by a profile fitted without it",
-        "Cross-validation: each vCPU count predicted by a profile fitted without it",
+        f"Cross-validation of {PROFILE}: each table predicted by a profile fitted without it",
+        f"Cross-validation of {PROFILE}: each vCPU count predicted by a profile fitted without it",
     ]
     left_out = lines[lines.index(titles[2]) + 4 :]
     assert [line.split("|")[0].strip() for line in left_out] == ["1 vCPU", "2 vCPUs", "--------", "All"]

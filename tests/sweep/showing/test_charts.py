@@ -27,7 +27,7 @@ from sweep.showing.charts import SMALL_PRINT_WIDTH, chart_metric, chart_tables, 
 from sweep.showing.tables import Table
 from tests.sweep.datasets import write_shard
 
-PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in published_measurements()}
+PUBLISHED = {(m.machine, m.phase, m.iteration): m.seconds for m in reversed(published_measurements())}
 
 CAPTION = (
     "simulated by splitsweep: 1GiB per vCPU, backing 1G, MMU of kernel 6.12, "
