@@ -113,6 +113,7 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
     from sweep.dataset.listing import finished
     from sweep.dataset.place import check_place
     from sweep.dataset.store import open_store
+    from sweep.running.fits import check_fits
     from sweep.running.place import choice_text, chosen_address
     from sweep.running.plan import make_plan
 
@@ -125,6 +126,8 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
             print(line)
         return
     address = request.address or chosen_address(plan.estimated_seconds)
+    if address in ("inline", "pool", "local"):
+        check_fits([task.config for batch in plan.batches for task in batch.tasks])
     if plan.batches and request.address is None:
         print(f"splitsweep: {choice_text(address, plan.estimated_seconds)}", file=sys.stderr)
     for note in _notes(request.sweep):
