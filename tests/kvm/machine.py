@@ -105,7 +105,7 @@ def run_in(machine: Machine, script: str, timeout_s: int) -> str:
     shares = (("host", "/", ",readonly=on"), ("out", str(machine.out), ""))
     options = [
         ("-machine", "q35"),
-        ("-accel", "tcg,thread=multi"),
+        ("-accel", "tcg,thread=single"),  # a thread per CPU may see code half patched by the kernel
         ("-cpu", "EPYC,svm=on,npt=on"),
         ("-m", f"{MEMORY_MIB}M"),
         ("-smp", str(CPUS)),
