@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RESULTS ?= results/cover-letter
+BASELINE := tests/data/baseline
 
-.PHONY: demo test test-kvm lint bench clean
+.PHONY: demo test test-kvm test-cron baseline drift lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/splitsweep run examples/cover_letter.toml --results $(RESULTS)
@@ -16,6 +17,20 @@ test: $(VENV)/installed-test
 # Minutes, with QEMU and Debian's archive: the kernel's own test, in an emulated machine.
 test-kvm: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m kvm tests/kvm
+
+# Two minutes, with Debian's package cron, as root: a real cron daemon starts a job.
+test-cron: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m cron tests/sweep/schedule
+
+# After a change that is meant to change predictions: commit what this leaves, with the reason.
+baseline: $(VENV)/installed
+	$(BIN)/splitsweep run examples/cover_letter.toml --results $(BASELINE) --fresh --address pool
+	rm -rf $(BASELINE)/.lock $(BASELINE)/specs
+
+# Which of the published sweep's predictions differ from the committed ones, and why.
+drift: $(VENV)/installed
+	$(BIN)/splitsweep run examples/cover_letter.toml --results $(RESULTS)
+	$(BIN)/splitsweep compare $(BASELINE) $(RESULTS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -25,6 +25,9 @@ from sweep.commands.dataset.schema import schema
 from sweep.commands.dataset.status import status
 from sweep.commands.explain import explain
 from sweep.commands.import_ import import_
+from sweep.commands.nights.history import history
+from sweep.commands.nights.nightly import nightly
+from sweep.commands.nights.schedule import schedule
 from sweep.commands.plot import plot
 from sweep.commands.query import query
 from sweep.commands.report import report
@@ -39,11 +42,12 @@ USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, CacheError, Cluster
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 COMMANDS: Final = (
     *(run, status, query, table, plot, report, explain, validate, calibrate, compare),
-    *(check, compact, schema),
+    *(check, compact, schema, nightly, history),
 )
 for command in COMMANDS:
     app.command()(command)
 app.command("import")(import_)  # a word of Python
+app.add_typer(schedule)
 
 
 def main() -> None:

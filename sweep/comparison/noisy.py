@@ -177,6 +177,8 @@ def _clearest(
     found: list[FamilyFinding] = []
     explained: set[int] = set()
     for group, p_value in sorted(changed, key=lambda item: (-abs(item[0].total.z), len(item[0].family.shared))):
+        if any(_is_all_of_it(part, group, ratios, threshold) for part, _ in changed):
+            continue
         rest = [member for member in group.members if member not in explained]
         if len(rest) < len(group.members):
             mean = _mean(ratios, rest)
@@ -191,3 +193,9 @@ def _clearest(
         found.append(FamilyFinding(group.metric, group.family.shared, configs, mean, p_value, verdict))
         explained.update(group.members)
     return found
+
+
+def _is_all_of_it(part: _Group, whole: _Group, ratios: Sequence[Ratio | None], threshold: float) -> bool:
+    """Whether a family's change is that of a smaller one within it, the rest of its configs being as they were."""
+    rest = set(whole.members) - set(part.members)
+    return bool(rest) and set(part.members) < set(whole.members) and not _beyond(_mean(ratios, sorted(rest)), threshold)

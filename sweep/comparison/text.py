@@ -44,7 +44,7 @@ class TextTable:
 
 def lkml_lines(comparison: Comparison) -> Iterator[str]:
     """The comparison as it is pasted into a mail."""
-    yield from _introduction(comparison)
+    yield from introduction(comparison)
     tables = comparison_tables(comparison)
     rows = [HEADER, *(row for table in tables for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -60,7 +60,7 @@ def lkml_lines(comparison: Comparison) -> Iterator[str]:
 
 def markdown_lines(comparison: Comparison) -> Iterator[str]:
     """The same for a merge request or the summary of a job."""
-    yield from (f"- {line}" for line in _introduction(comparison))
+    yield from (f"- {line}" for line in introduction(comparison))
     for table in comparison_tables(comparison):
         yield from ("", f"### {table.title}", "", markdown_line(HEADER))
         yield markdown_line(["---", *["---:"] * 6, "---"])
@@ -120,7 +120,7 @@ def conclusion(comparison: Comparison) -> Iterator[str]:
             yield f"{len(configs)} configs are in {where} only"
 
 
-def _introduction(comparison: Comparison) -> Iterator[str]:
+def introduction(comparison: Comparison) -> Iterator[str]:
     """What is compared, and what was found at once."""
     yield f"base {comparison.base}"
     yield f"new  {comparison.new}"

@@ -24,6 +24,8 @@ COMMANDS = (
     "calibrate",
     "import",
     "compare",
+    "nightly",
+    "history",
 )
 SMALL = 'name = "small"\n[fixed]\nmem_per_vcpu = "2MiB"\n[[grid]]\nsplit = ["lazy", "eager"]\nvcpus = [1, 2]\n'
 
