@@ -75,7 +75,7 @@ def test_eager_splitting_is_named_at_enable() -> None:
 
 def test_pml_is_named_where_nothing_faults() -> None:
     sentence = words(small(split="eager"), "dirty")
-    assert sentence.endswith("no access faults, and 16 thousand pages are logged by PML with 32 exits.")
+    assert sentence.endswith("no access faults, and 16 thousand pages are logged by PML with 31 exits.")
 
 
 def test_fast_page_fault_is_named_without_pml() -> None:
