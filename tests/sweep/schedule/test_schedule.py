@@ -127,10 +127,11 @@ def test_serve_catches_up_a_missed_night_once(folder: Path, capsys: pytest.Captu
 
 
 @needs_analyze
-def test_systemds_own_verifier_accepts_the_units(folder: Path) -> None:
+def test_systemds_own_verifier_accepts_the_units(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", f'{folder}/50% of "$HOME"')
     now = datetime(2026, 1, 1, tzinfo=UTC)
     files = []
-    for name, text in units(job(folder, folder=f"{folder}/50% of $HOME"), now).items():
+    for name, text in units(job(folder), now).items():
         (folder / name).write_text(text)
         files.append(str(folder / name))
     found = subprocess.run(
