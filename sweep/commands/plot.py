@@ -9,6 +9,7 @@ import typer
 
 from sweep.commands.dataset import Current, Directory, dataset_of
 from sweep.showing.charts import chart_format, chart_metric, chart_tables, tables_chart, write_chart
+from sweep.showing.timeline_chart import timeline_chart
 
 
 def plot(
@@ -25,6 +26,10 @@ def plot(
         bool | None, typer.Option("--log-x/--linear-x", help="If not given: what suits the field.")
     ] = None,
     log_y: Annotated[bool | None, typer.Option("--log-y/--linear-y", help="If not given: log over 20x.")] = None,
+    timeline: Annotated[
+        bool,
+        typer.Option("--timeline", help="The guest's throughput over the time of --metric, an ioctl it ran beside."),
+    ] = False,
     published: Annotated[bool, typer.Option("--published", help="Draw published values and errors too.")] = False,
     current: Current = False,
 ) -> None:
@@ -37,10 +42,16 @@ def plot(
       splitsweep plot results/cover-letter --x vcpus --y seconds --color split -o dirty.svg
       splitsweep plot results/cover-letter --metric clear --iteration 2 --published -o clear.png
       splitsweep plot results/nested --metric get.dirty_pages --facet initially_all_set -o dirty_pages.html
+      splitsweep plot results/migration --timeline --metric enable --color preempt -o stalls.svg
     """
     chart_format(output)  # before a minute goes into reading a remote dataset
     wanted = chart_metric(metric, y, iteration)
     with dataset_of(directory, current) as dataset:
+        if timeline:
+            chart, panels = timeline_chart(dataset, wanted, color, where)
+            write_chart(chart, output)
+            print(f"{output}: {panels} {'panel' if panels == 1 else 'panels'}")
+            return
         tables = chart_tables(dataset, wanted, x, color, where, published)
     write_chart(tables_chart(tables, facet, log_x, log_y), output)
     print(f"{output}: {len(tables)} {'panel' if len(tables) == 1 else 'panels'}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from core.config import Config, config_notes, config_record, config_text
 from core.rows import Row
 from core.sizes import format_size
+from sweep.showing.disturbance import disturbance_lines
 from sweep.showing.origin import cpus_beyond, facts_captions, run_facts
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def explanation(config: Config, rows: Sequence[Row]) -> Iterator[Line]:
         yield from _time_lines(config, row)
         yield from _count_lines(row, written.get(row["iteration"], 0))
         yield from _stall_lines(config, row)
+        yield from map(Line, disturbance_lines(row))
     yield Line("")
     for sentence in closing_words(config, rows):
         yield Line(sentence, "bold")
@@ -162,7 +164,9 @@ def _time_lines(config: Config, row: Row) -> Iterator[Line]:
     yield Line(f"{phase_name(row)}: {row['seconds']:.9f} s{_trust_text(config, row)}", "bold cyan")
     total = _total_time(row)
     of_vcpus = row["phase"] in VCPU_PHASES
-    if of_vcpus and config.vcpus > 1:
+    if row.get("dip_depth") is not None:
+        yield Line(f"  time of the ioctl and of the vCPUs that ran meanwhile added up, {total:.9f} s:")
+    elif of_vcpus and config.vcpus > 1:
         yield Line(f"  time of all {config.vcpus} vCPUs added up, {total:.9f} s:")
     for name, label in TIME_PARTS.items():
         if row[name] > total * 0.0005:
