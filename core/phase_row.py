@@ -10,7 +10,7 @@ from core.compiled.records import Integers, Record
 from core.config import Config, config_record
 from core.counters import count_columns
 from core.identity import config_id
-from core.rows import Row
+from core.rows import CONCURRENT_COLUMNS, Row
 from core.stalls import bucket_value
 
 SECOND = 1e12  # picoseconds
@@ -39,6 +39,7 @@ def phase_row(config: Config, name: str, iteration: int | None, outcome: Outcome
     row |= _vcpu_seconds(outcome.finish, counts["accesses"])
     row |= counts
     row |= _stalls(outcome, counts["accesses"])
+    row |= dict.fromkeys(column.name for column in CONCURRENT_COLUMNS)  # null where no vCPU ran beside an ioctl
     row |= {f"{name}_seconds": int(times[name]) / SECOND for name in TIMES}
     return row
 

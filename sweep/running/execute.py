@@ -35,7 +35,7 @@ from sweep.dataset.listing import finished
 from sweep.dataset.store import Store, write_shard
 from sweep.dataset.upkeep import finish, only_writer, repair
 from sweep.errors import StoreError, SweepError
-from sweep.running.loading import load_engine
+from sweep.running.loading import load_concurrent_engine, load_engine, load_live_engine
 from sweep.running.plan import Batch, Plan, split_batch
 from sweep.running.tally import COMPILING, Report, Tally
 from sweep.running.worker import Engine, Summary, new_row, run_batch
@@ -97,14 +97,20 @@ def execute(
 
 def _preparation(batches: Sequence[Batch]) -> Prepare:
     """What workers load beforehand: nothing where real KVM does the work."""
-    return load_engine if any(task.config.engine != "kvm" for batch in batches for task in batch.tasks) else None
+    configs = [task.config for batch in batches for task in batch.tasks]
+    if any(config.concurrent for config in configs):
+        return load_concurrent_engine
+    if any(config.engine == "live" for config in configs):
+        return load_live_engine
+    return load_engine if any(config.engine != "kvm" for config in configs) else None
 
 
 def _beginning(address: str, prepare: Prepare) -> str:
     """What has to be done before the first config can run."""
     if prepare is None:
         return "starting the test"
-    if not is_warm() and address in ("inline", "pool", "local"):
+    kinds = {load_concurrent_engine: "concurrent", load_live_engine: "live"}
+    if not (is_warm() and is_warm(kinds.get(prepare, "sim"))) and address in ("inline", "pool", "local"):
         return COMPILING
     return "loading the simulator" if address in ("inline", "pool") else "starting Ray's workers"
 

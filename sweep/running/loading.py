@@ -19,3 +19,19 @@ def load_engine(tell: Tell) -> None:
         load_kernels()
     else:
         warm_up(report=tell)
+
+
+def load_concurrent_engine(tell: Tell) -> None:
+    """The same, with what simulates vCPUs that run while the ioctls do."""
+    from core.run import warm_up
+
+    load_engine(tell)
+    warm_up("concurrent", tell)
+
+
+def load_live_engine(tell: Tell) -> None:
+    """The same, with what the processes of live runs load."""
+    from core.run import warm_up
+
+    load_engine(tell)
+    warm_up("live", tell)

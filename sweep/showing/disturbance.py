@@ -42,6 +42,13 @@ def disturbance_lines(row: Row) -> Iterator[str]:
     )
 
 
+def disturbance_words(row: Row) -> str:
+    """Part of a sentence: what the guest feels of the ioctl."""
+    longest = {kind: row[f"{kind}_stall_max_ns"] for kind in ("read", "write")}
+    stalls = [f"a {kind} stalls for up to {most / 1e6:.3g} ms" for kind, most in longest.items() if most is not None]
+    return ", and ".join([f"meanwhile the guest's throughput falls by {row['dip_depth']:.0%} at most", *stalls])
+
+
 def picture(timeline: Sequence[Row], undisturbed_per_ms: float) -> str:
     """Throughput over the phase, one character for each 64th of it, from ` ` (none) to `@` (undisturbed)."""
     length = timeline[-1]["end_seconds"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from core.config import Config, config_notes, config_record, config_text
 from core.rows import Row
 from core.sizes import format_size
-from sweep.showing.disturbance import disturbance_lines
+from sweep.showing.disturbance import disturbance_lines, disturbance_words
 from sweep.showing.origin import cpus_beyond, facts_captions, run_facts
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def phase_words(config: Config, row: Row) -> str:
     total = _total_time(row)
     if not total:
         return f"{phase_name(row)} takes no time."
+    if row.get("dip_depth") is not None:
+        return f"{phase_name(row)} ({row['seconds']:.6f} s): {_ioctl_cause(row)}; {disturbance_words(row)}."
     part = max(TIME_PARTS, key=lambda name: float(row[name]))
     whose = "of vCPU time" if row["phase"] in VCPU_PHASES else "of the ioctl"
     doing = {

@@ -48,7 +48,7 @@ def timeline_chart(
     styles = looks(color, [course.facts[color] for course in courses])
     scale = altair.Scale(domain=list(styles), range=[look.colour for look in styles.values()])
     panels = [
-        altair.Chart(altair.Data(values=[point for course in members for point in _points(course, color)]))
+        altair.Chart(altair.InlineData(values=[point for course in members for point in _points(course, color)]))
         .mark_line(interpolate="step-after", strokeWidth=1.5)
         .encode(
             x=altair.X("ms:Q", title="time since the ioctl began (ms)"),
