@@ -109,7 +109,7 @@ def _beginning(address: str, prepare: Prepare) -> str:
     """What has to be done before the first config can run."""
     if prepare is None:
         return "starting the test"
-    kinds = {load_concurrent_engine: "concurrent", load_live_engine: "live"}
+    kinds: dict[Prepare, str] = {load_concurrent_engine: "concurrent", load_live_engine: "live"}
     if not (is_warm() and is_warm(kinds.get(prepare, "sim"))) and address in ("inline", "pool", "local"):
         return COMPILING
     return "loading the simulator" if address in ("inline", "pool") else "starting Ray's workers"
