@@ -161,31 +161,38 @@ class TestReads:
 class TestTasks:
     """Questions (c) and (d)."""
 
-    def test_an_eager_split_and_the_clear_after_it_grow_with_the_tasks(self) -> None:
-        for phase, least in (("enable", 20), ("clear", 8)):
-            one, *_, many = values("tasks", "seconds", f"phase = '{phase}' AND split = 'eager' AND vcpus = 8")
-            assert least < many / one <= 64
+    @pytest.mark.parametrize(("guest_page", "least", "most"), [("1G", 1, 1.05), ("2M", 1, 4), ("4K", 8, 16)])
+    def test_enable_grows_with_the_tasks_only_where_they_map_4k_pages(
+        self, guest_page: str, least: float, most: float
+    ) -> None:
+        where = f"phase = 'enable' AND split = 'eager' AND vcpus = 8 AND guest_page = '{guest_page}'"
+        one, *_, many = values("tasks", "seconds", where)
+        assert least <= many / one <= most
+
+    def test_a_split_makes_each_table_once_whatever_the_number_of_tasks(self) -> None:
+        for guest_page in ("1G", "2M"):
+            where = f"phase = 'enable' AND split = 'eager' AND vcpus = 8 AND guest_page = '{guest_page}'"
+            assert len(set(values("tasks", "tables_allocated", where))) == 1
 
     def test_only_lazy_splitting_makes_readers_fault(self) -> None:
-        where = "phase = 'dirty' AND vcpus = 8 AND "
+        where = "phase = 'dirty' AND vcpus = 8 AND guest_page <> '4K' AND "
         assert set(values("tasks", "faults_not_present_read", f"{where} split <> 'lazy'")) == {0}
         reads, faults = (
             values("tasks", column, f"{where} split = 'lazy'") for column in ("faults_not_present_read", "faults")
         )
         assert all(read > 0.7 * fault for read, fault in zip(reads, faults, strict=True))
 
-    def test_tasks_that_share_pages_fault_for_each_of_them(self) -> None:
-        one, *_, eight = values(
-            "tasks", "faults", "phase = 'dirty' AND vcpus = 8 AND split = 'eager' AND guest_roots <= 8"
-        )
-        assert eight == pytest.approx(8 * one, rel=0.05)
+    @pytest.mark.parametrize(("guest_page", "times"), [("1G", 1), ("2M", 1), ("4K", 8)])
+    def test_only_tasks_that_map_4k_pages_fault_for_each_of_them(self, guest_page: str, times: int) -> None:
+        few = "phase = 'dirty' AND vcpus = 8 AND split = 'eager' AND guest_roots <= 8"
+        one, eight = values("tasks", "faults", f"{few} AND guest_page = '{guest_page}'")
+        assert eight == pytest.approx(times * one, rel=0.1)
 
-    def test_l2_vms_that_share_memory_cost_the_split_and_the_clear_and_not_the_pass(self) -> None:
+    def test_l2_vms_that_share_memory_cost_next_to_nothing_more(self) -> None:
         where = "split = 'eager' AND write_percent = 100 AND phase = "
-        for phase, least in (("enable", 8), ("clear", 2)):
-            one, _, sixteen = values("l2", "seconds", f"{where}'{phase}'")
-            assert least < sixteen / one <= 16
-        assert len(set(values("l2", "seconds", f"{where}'dirty'"))) == 1
+        for phase in ("enable", "dirty", "clear"):
+            one, sixteen = values("l2", "seconds", f"{where}'{phase}'")
+            assert sixteen == pytest.approx(one, rel=0.05)
 
 
 @pytest.mark.usefixtures("answers")
