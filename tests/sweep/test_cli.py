@@ -172,7 +172,7 @@ def test_a_cluster_that_cannot_be_reached_leaves_results_as_they_are(
 
 def test_configs_that_fail_make_exit_code_1_and_the_message_says_how_to_see_why(workplace: Path) -> None:
     # 64 TiB of guest memory need more page table than the process may have.
-    (workplace / "huge.toml").write_text('name = "huge"\n[fixed]\nvcpus = 4096\nmem_per_vcpu = "16GiB"\n')
+    (workplace / "huge.toml").write_text('name = "huge"\n[fixed]\nvcpus = 4096\nmem_per_vcpu = "16GiB"\nslots = 16\n')
     process = in_new_process("run", "huge.toml", "--address", "inline", folder=workplace, memory_bytes=6 * 2**30)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
