@@ -32,14 +32,17 @@ Mask = npt.NDArray[np.bool_]
 FITTED: Final = tuple(BELIEFS)
 """The parameters that a fit moves: all costs. machine.* and live.* are those of the base profile."""
 
-SCATTER: Final = 0.07
+SCATTER: Final = 0.05
 """What one measured timing is taken to scatter by, in log units, before the timings themselves tell."""
 
-SCATTER_WEIGHT: Final = 4.0
-"""That belief weighs as much as so many timings."""
+SCATTER_WEIGHT: Final = 1.0
+"""That belief weighs as much as one timing: exact times are followed, noisy ones are not."""
 
-LEAST_SCATTER: Final = 0.01
+LEAST_SCATTER: Final = 0.002
 """Two runs of one config are never closer."""
+
+TRUSTED: Final = 0.785
+"""The part of the square of a normal residual that such weights leave, on average."""
 
 OUTLIER: Final = 2.0
 """Beyond so many times its scatter a timing's pull hardly grows any more."""
@@ -66,6 +69,9 @@ HOSTS_TOGETHER: Final = 0.2
 
 SECTIONS_TOGETHER: Final = 0.15
 """... and all costs of a section of the profile."""
+
+FREE: Final = 3.0
+"""Deviation of a cost that the base profile has at 0: free to be anything up to what such a cost usually is."""
 
 RATIOS: Final = ("guest.contention", "guest.crowding", "fault.sibling", "ioctl.clear_since_6_4")
 """Parameters that are no times, and not faster on a faster host; nor are ioctl.remote_*."""
@@ -130,6 +136,8 @@ def near(base: Profile) -> Prior:
     times = np.array([parameter not in RATIOS and "remote" not in parameter for parameter in FITTED], float)
     sections = np.array([[_section(one) == _section(other) for one in FITTED] for other in FITTED], float)
     covariance += np.outer(times, times) * (HOSTS_TOGETHER**2 + SECTIONS_TOGETHER**2 * sections)
+    unknown = [base[parameter] < BELIEFS[parameter][0] / 100 for parameter in FITTED]
+    covariance += np.diag(np.where(unknown, FREE**2, 0.0))
     if base.uncertainty is not None and base.uncertainty.parameters == FITTED:
         covariance += np.array(base.uncertainty.covariance)
     return Prior(center, covariance)
@@ -294,7 +302,7 @@ def _scatter(residual: Matrix, moves: Matrix, weights: Matrix, information: Matr
     residual, moves, weights = residual[which], moves[which], weights[which]
     used = float(np.sum(weights * np.einsum("ij,ij->i", moves @ np.linalg.inv(information), moves)))
     trust = weights / weights.max(initial=1e-12)
-    squares = SCATTER_WEIGHT * SCATTER**2 + float(np.sum(trust * residual**2))
+    squares = SCATTER_WEIGHT * SCATTER**2 + float(np.sum(trust * residual**2)) / TRUSTED
     return max(LEAST_SCATTER, math.sqrt(squares / (SCATTER_WEIGHT + max(0.0, len(residual) - used))))
 
 

