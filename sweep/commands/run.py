@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -128,11 +128,8 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
     address = request.address or chosen_address(plan.estimated_seconds)
     if address in ("inline", "pool", "local"):
         check_fits([task.config for batch in plan.batches for task in batch.tasks])
-    if plan.batches and request.address is None:
-        print(f"splitsweep: {choice_text(address, plan.estimated_seconds)}", file=sys.stderr)
-    for note in _notes(request.sweep):
-        print(note, file=sys.stderr)
-    outcome = _executed(request, plan, store, address, pool)
+    said = [f"splitsweep: {choice_text(address, plan.estimated_seconds)}"] if request.address is None else []
+    outcome = _executed(request, plan, store, address, pool, [*said, *_notes(request.sweep)] if plan.batches else [])
     print(f"{request.location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted_by is not None:
         print(go_on, end="", file=sys.stderr)
@@ -172,8 +169,10 @@ def _head_start(request: _Request) -> Iterator[Pool | None]:
         yield pool
 
 
-def _executed(request: _Request, plan: Plan, store: Store, address: str, pool: Pool | None) -> Outcome:
-    """Run the plan with its progress on stderr, and keep the spec with the results."""
+def _executed(
+    request: _Request, plan: Plan, store: Store, address: str, pool: Pool | None, notes: Sequence[str]
+) -> Outcome:
+    """Run the plan with its notes and progress on stderr, and keep the spec with the results."""
     from core.run import run_config
     from sweep.dataset.place import clear_dataset, write_spec
     from sweep.running.execute import execute
@@ -181,6 +180,8 @@ def _executed(request: _Request, plan: Plan, store: Store, address: str, pool: P
     from sweep.spec.configs import resolved_text
 
     def keep_spec() -> None:
+        for note in notes:  # not before it is certain that anything runs: an error is one line
+            print(note, file=sys.stderr)
         # There are workers, and none of them has written anything: a cluster that cannot be reached leaves the former
         # results and their spec alone.
         if request.fresh:

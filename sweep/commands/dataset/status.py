@@ -8,7 +8,6 @@ import typer
 
 from sweep.commands.dataset import Directory
 from sweep.errors import QueryError
-from sweep.running.status import dataset_status, status_json, status_text
 
 
 def status(
@@ -22,6 +21,8 @@ def status(
       splitsweep status results/cover-letter
       splitsweep status results/cover-letter --format json
     """
+    from sweep.running.status import dataset_status, status_json, status_text
+
     if form not in ("text", "json"):
         raise QueryError(f"--format: {form!r} is not allowed; allowed: text, json")
     found = dataset_status(directory)

@@ -140,7 +140,7 @@ def test_the_other_time_is_told_for_what_it_is() -> None:
 
 
 def test_stalls_without_a_tail_are_said_to_be_the_simulators() -> None:
-    waiting = block(lines(small(mmu="legacy_tdp", split="lazy", vcpus=64)), "dirty 1")
+    waiting = block(lines(small(mmu="shadow", split="eager", vcpus=16)), "dirty 1")
     assert any("in step, each waits as long as every other; on a host they spread" in line for line in waiting)
     alone = block(lines(small(split="eager", pml=False)), "dirty 1")
     assert any("a simulated event costs the same each time; on a host they spread" in line for line in alone)

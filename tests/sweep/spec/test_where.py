@@ -75,7 +75,7 @@ def test_rows_keep_their_order_beyond_the_chunks_of_the_database() -> None:
         ("vcpus > ?", "no parameter here"),
         ("vcpus::VARCHAR = 'x'", "no cast here"),
         ("vcpus > 1, vcpus > 2", "a list of values is not allowed"),
-        ("", "a list of values is not allowed"),
+        ("", "empty; write a condition like"),
         ("vcpu > 1", "no field vcpu"),
         ("address_spaces > 1", "where: address_spaces is called guest_roots now"),
         ("rowid = 1", "no field rowid"),
