@@ -157,7 +157,7 @@ def _report(fit: Fit, base: Profile) -> list[str]:
         abs(float(predicted) / timing.seconds - 1) * 100
         for predicted, timing in zip(fit.predicted, fit.measured, strict=True)
     ]
-    ninety = quantiles(errors, n=10)[-1] if len(errors) > 1 else errors[0]
+    ninety = quantiles(errors, n=10, method="inclusive")[-1] if len(errors) > 1 else errors[0]
     lines.append(
         f"errors of the fit: median {median(errors):.1f}%, 90th percentile {ninety:.1f}%, worst {max(errors):.1f}%"
     )

@@ -26,7 +26,7 @@ def host_profile_text(fit: HostFit, base: str, memory: int, repeats: int) -> str
 def residual_text(fit: HostFit) -> str:
     """How close the costs come to the measured phases."""
     errors = sorted(abs(error) for error in fit.residuals)
-    ninety = statistics.quantiles(errors, n=10)[-1]
+    ninety = statistics.quantiles(errors, n=10, method="inclusive")[-1]
     return f"median {statistics.median(errors):.1f}%, 90th percentile {ninety:.0f}%, worst {errors[-1]:.0f}%"
 
 
