@@ -49,8 +49,10 @@ def interval(config: Config, profile: Profile, row: Row) -> tuple[float | None, 
 def sensitivity(config: Config, profile: Profile, row: Row) -> Vector:
     """How the logarithm of a phase's time moves with each fitted parameter, in the order of the profile's own."""
     counts = _cost_counts(config, profile, row)
+    costs = _costs(profile, _cost_key(config))
+    told = float(counts @ np.array([costs[name] for name in _NAMES]))  # counts tell it roughly: no more than there is
     moves = counts @ _cost_derivatives(profile, _cost_key(config))
-    return np.asarray(moves / row["seconds"], np.float64)
+    return np.asarray(moves / max(row["seconds"], told), np.float64)
 
 
 def is_determined(config: Config, profile: Profile, row: Row) -> bool:

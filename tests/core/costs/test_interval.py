@@ -106,3 +106,15 @@ def test_a_cost_of_0_that_nothing_determined_widens_an_interval_too() -> None:
     row = next(row for row in simulate(config, costs_of(config, free)) if row["phase"] == "disable")
     index = FITTED.index("ioctl.zap_tdp_ns")
     assert sensitivity(config, free, row)[index] > 0
+
+
+def test_a_phase_that_finds_nothing_to_do_has_an_interval_too() -> None:
+    """Its counts tell of words that were looked at, its time is that of an empty loop."""
+    config = make_config(
+        {"vcpus": 64, "backing": "1G", "write_percent": 0, "split": "lazy", "initially_all_set": False, "iterations": 1}
+    )
+    for row in simulate(config):
+        low, high = interval(config, load_profile(config.profile), row)
+        assert low is not None
+        assert high is not None
+        assert row["seconds"] / 100 < low < row["seconds"] < high < row["seconds"] * 100
