@@ -16,7 +16,7 @@ from core.sim.guest import DONE, complete_access, is_own, run_guest, set_own
 from core.sim.ioctl import grant_to_ioctl, run_ioctl, start_ioctl
 from core.sim.state.actors import ACQUIRE, HOLD, MARK, RELEASE, RESUME, RUN
 from core.sim.state.event_queue import NEVER, forget_past, next_time, put, take, waiting
-from core.sim.state.lock import hand_over
+from core.sim.state.lock import hand_over, move_line
 
 
 @kernel
@@ -49,7 +49,7 @@ def run_phase(machine, costs, memory, simulation, marks, units, phase):
         elif vcpu.event == RESUME:
             resumed = complete_access(machine, costs, simulation, phase, vcpu, time)
         elif vcpu.event == RELEASE:
-            released = _move_line(costs, simulation, time)
+            released = move_line(costs, simulation, time)
             if at_once:
                 resumed = complete_access(machine, costs, simulation, phase, vcpu, released)
             else:
@@ -122,7 +122,7 @@ def _reach_for_lock(machine, costs, simulation, vcpu, actor, time, at_once):
     if simulation.lock.line_free > time:
         simulation.counters.lock_contended += 1
     is_first = next_time(simulation.line) == NEVER
-    acquired = _move_line(costs, simulation, time)
+    acquired = move_line(costs, simulation, time)
     if at_once and is_first:
         return acquired
     vcpu.event = HOLD
@@ -139,15 +139,6 @@ def _count_write_lock(costs, simulation, vcpu, granted):
     begin = granted + hand_over(costs, vcpu.ahead)
     simulation.times.lock_wait += begin - vcpu.asked
     return begin
-
-
-@inlined
-def _move_line(costs, simulation, time):
-    """A reader's atomic on the lock's cache line, which serves one CPU at a time; return when it is done."""
-    done = max(time, simulation.lock.line_free) + costs.line
-    simulation.lock.line_free = done
-    simulation.times.lock_wait += done - time
-    return done
 
 
 @inlined

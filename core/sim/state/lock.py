@@ -6,7 +6,7 @@ Whoever arrives while somebody waits queues behind. The lock's cache line serves
 from __future__ import annotations
 
 from core.compiled.kernel import inlined
-from core.sim.state.event_queue import next_actor, next_time, put, take, waiting
+from core.sim.state.event_queue import next_actor, put, take, waiting
 
 NOBODY = -1
 
@@ -54,12 +54,6 @@ def next_holder(simulation, time, writes):
 def first_waiter(simulation):
     """The actor that waits longest; NOBODY if none does."""
     return next_actor(simulation.waiters) if is_contended(simulation) else NOBODY
-
-
-@inlined
-def waiting_since(simulation):
-    """When the actor that waits longest arrived."""
-    return next_time(simulation.waiters)
 
 
 @inlined
