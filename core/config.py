@@ -36,6 +36,8 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "vcpus": (1, 4096),  # KVM_MAX_VCPUS of current kernels
     "write_percent": (0, 100),
+    "working_set": (1, 100),
+    "skew": (1, 100),
     "guest_roots": (1, 4096),
     "slots": (1, 32764),  # KVM_USER_MEM_SLOTS
     "iterations": (1, 1000),
@@ -48,6 +50,9 @@ CONCURRENT_FIELDS: Final[dict[str, Any]] = {"preempt": "voluntary", "clear_chunk
 
 LIVE_FIELDS: Final[dict[str, Any]] = {"touch_memory": False, "pin_vcpus": True}
 """The fields that only the live engine asks for, with the values they have for all others."""
+
+OPTIONAL_FIELDS: Final[dict[str, Any]] = {"label": "", "split_cache": "kept", "working_set": 100, "skew": 100}
+"""Fields that came after the first results, with the values that all had before there was a choice."""
 
 LABEL: Final = re.compile(r"[\w.:+/@~=-]{0,100}")
 """What a label may be: a word that a shell and a list of overrides take as it is."""
@@ -71,6 +76,8 @@ class Config:
     write_percent: int = 100
     write_pattern: str = "stride"
     access_order: str = "sequential"
+    working_set: int = 100  # percent of its share that a vCPU visits after populate, from the first page on
+    skew: int = 100  # percent of the accesses that go there; the others go round the rest of the share
     partitioned: bool = True
     mmu: str = "tdp"
     split: str = "eager"
@@ -110,6 +117,21 @@ class Config:
     @property
     def pages_per_vcpu(self) -> int:
         return self.mem_per_vcpu // PAGE_BYTES
+
+    @property
+    def pages_in_share(self) -> int:
+        """4 KiB pages that a vCPU may visit: its own, or all."""
+        return self.pages_per_vcpu if self.partitioned else self.pages
+
+    @property
+    def pages_in_working_set(self) -> int:
+        """Those of its share that a vCPU visits once in every pass after populate: the first ones."""
+        return max(1, self.pages_in_share * self.working_set // 100)
+
+    @property
+    def visits_per_pass(self) -> int:
+        """Accesses of a vCPU's pass after populate: one to each page of the working set, and what goes elsewhere."""
+        return self.pages_in_working_set * 100 // self.skew
 
     @property
     def pages_per_slot(self) -> int:
@@ -318,6 +340,8 @@ def _normalised(config: Config) -> Config:
         changes["populate_writes"] = "all"
     if changes.get("write_pattern", config.write_pattern) == "stride" and config.access_order == "sequential":
         changes["seed"] = 1
+    if config.working_set == 100:
+        changes["skew"] = 100  # there is no rest to visit
     if config.engine != "live":
         changes |= LIVE_FIELDS
     if not config.concurrent:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any, Final
 
-from core.config import CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, Config, config_record
+from core.config import CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, OPTIONAL_FIELDS, Config, config_record
 from core.costs.profile import load_profile
 
 ENGINE_VERSION: Final = "4"
@@ -32,21 +32,19 @@ def _json_member(name: str, value: object) -> str:
 
 
 @functools.cache
-def _unasked(live: bool, concurrent: bool, labelled: bool, refilled: bool) -> frozenset[str]:
+def _unasked(live: bool, concurrent: bool, left_alone: tuple[str, ...]) -> frozenset[str]:
     """The fields that such a config does not ask for."""
-    unasked = [*(() if live else LIVE_FIELDS), *(() if concurrent else CONCURRENT_FIELDS)]
-    return frozenset((*unasked, *(() if labelled else ("label",)), *(() if refilled else ("split_cache",))))
+    return frozenset((*left_alone, *(() if live else LIVE_FIELDS), *(() if concurrent else CONCURRENT_FIELDS)))
 
 
 def _unasked_by(config: Config) -> frozenset[str]:
-    return _unasked(config.engine == "live", config.concurrent, bool(config.label), config.split_cache == "refilled")
+    left_alone = tuple(name for name, before in OPTIONAL_FIELDS.items() if getattr(config, name) == before)
+    return _unasked(config.engine == "live", config.concurrent, left_alone)
 
 
 def identifying_record(config: Config) -> dict[str, Any]:
-    """The fields that name a config: those of the live engine and of running vCPUs only there, a label and the split
-    cache of the thread's first series if there is one.
-
-    They came later: without them results keep the names that they had before.
+    """The fields that name a config: those of the live engine and of running vCPUs only there, those that came later
+    only where they differ from what all configs had before, so that results keep the names they had.
     """
     unasked = _unasked_by(config)
     return {name: value for name, value in config_record(config).items() if name not in unasked}

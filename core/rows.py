@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from core.config import CHOICES, CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, RENAMED, SIZES
+from core.config import CHOICES, CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, OPTIONAL_FIELDS, RENAMED, SIZES
 
 SCHEMA_VERSION: Final = "2"
 """Version of the columns: raised when one is renamed or changes its meaning. Later ones just come along."""
@@ -51,7 +51,7 @@ class Column:
         return next((unit for ending, unit in UNITS.items() if ending in f"{self.name}_"), "")
 
 
-LATER_FIELDS: Final = {**LIVE_FIELDS, **CONCURRENT_FIELDS, "label": "", "split_cache": "kept"}
+LATER_FIELDS: Final = {**LIVE_FIELDS, **CONCURRENT_FIELDS, **OPTIONAL_FIELDS}
 """Fields that came later, with the value that they had before there was a choice: of rows that lack them."""
 
 FIELD_MEANINGS: Final = {
@@ -61,6 +61,8 @@ FIELD_MEANINGS: Final = {
     "write_percent": "accesses that write",
     "write_pattern": "which pages are written: every Fth, or drawn by the selftest's generator",
     "access_order": "order of the pages in a pass",
+    "working_set": "percent of its share that a vCPU visits after populate, from the first page on",
+    "skew": "percent of the accesses that go to the working set; the others go round the rest of the share",
     "partitioned": "each vCPU its own share of the memory, or all of them all of it",
     "mmu": "TDP MMU; ept=Y tdp_mmu=N; ept=N; an L2 guest",
     "split": "huge pages split when enabling or clearing; dropped and refaulted; whole at the first fault",

@@ -33,7 +33,9 @@ MACHINE: Final = layout(
         "vcpus",
         "pages",
         "pages_per_vcpu",
-        "share",  # pages that each vCPU visits in a pass: its own, or all
+        "share",  # pages that each vCPU may visit: its own, or all
+        "working_set",  # those that it visits in every pass after populate: the first of its share
+        "skew",  # percent of the accesses that go there
         "pages_per_slot",
         "slots",
         "roots",
@@ -129,7 +131,9 @@ def machine_of(config: Config) -> Record:
         "vcpus": config.vcpus,
         "pages": config.pages,
         "pages_per_vcpu": config.pages_per_vcpu,
-        "share": config.pages_per_vcpu if config.partitioned else config.pages,
+        "share": config.pages_in_share,
+        "working_set": config.pages_in_working_set,
+        "skew": config.skew,
         "pages_per_slot": config.pages_per_slot,
         "slots": config.slots,
         "roots": roots,
@@ -180,7 +184,8 @@ def machine_of(config: Config) -> Record:
 def memory_arrays(machine: Record) -> dict[str, tuple[type[np.generic], int]]:
     """The type and length of each array of `machine`'s memory."""
     blocks = int(machine.blocks)
-    may_repeat = not machine.partitioned or machine.concurrent or (machine.random_writes and machine.roots > 1)
+    may_repeat = not machine.partitioned or machine.concurrent or machine.skew < 100
+    may_repeat = may_repeat or (machine.random_writes and machine.roots > 1)
     return {
         "block_of": (np.int32, int(machine.chunks)),
         "references": (np.int32, blocks),

@@ -2,6 +2,9 @@
 
 One pass visits every page of a vCPU's share once. The order is sequential or a seeded permutation; writes follow a
 stride over the pages, or one draw of the selftest's generator per visit, whose state runs on from pass to pass.
+
+The test knows no working set. A guest that has one visits the first pages of its share in every pass; of the others,
+with some skew, the next few, so that many passes reach them all.
 """
 
 from __future__ import annotations
@@ -48,6 +51,34 @@ def stride_writes(first, last, write_percent, write_stride):
     if write_stride:
         return (last - 1) // write_stride - (first - 1) // write_stride
     return (last - 1) * write_percent // 100 - (first - 1) * write_percent // 100
+
+
+@inlined
+def is_in_order(machine, phase):
+    """Whether the visits of a pass go page after page through the share, as far as they go."""
+    return phase.in_order == 1 or (not machine.random_order and machine.skew == 100)
+
+
+@inlined
+def page_of_visit(machine, phase, visit, pass_number, key):
+    """The page of its share that a vCPU visits as number `visit` of a pass; `key` is that of `order_key`."""
+    if is_in_order(machine, phase):
+        return visit
+    if machine.skew == 100:
+        return shuffled(visit, machine.working_set, key)
+    return _page_of_mix(machine, phase, visit, pass_number, key)
+
+
+@kernel
+def _page_of_mix(machine, phase, visit, pass_number, key):
+    """The same where so many of a hundred visits, evenly spread, go beyond the working set, on from pass to pass."""
+    beyond = visit * (100 - machine.skew) // 100
+    if (visit + 1) * (100 - machine.skew) // 100 == beyond:
+        number = visit - beyond
+        return shuffled(number, machine.working_set, key) if machine.random_order else number
+    others = machine.share - machine.working_set
+    number = (pass_number * (phase.visits - machine.working_set) + beyond) % others
+    return machine.working_set + (shuffled(number, others, key) if machine.random_order else number)
 
 
 @kernel

@@ -74,7 +74,7 @@ def _splits(config: Config, release: Release) -> tuple[str, ...]:
 
 
 def _check_expressible(config: Config) -> None:
-    wanted: dict[str, object] = {"granularity": "4K", "concurrent": False}
+    wanted: dict[str, object] = {"granularity": "4K", "concurrent": False, "working_set": 100}
     wanted["initially_all_set"] = config.manual_protect
     if config.mmu in ("shadow", "nested"):
         wanted |= {"guest_page": "4K" if config.mmu == "shadow" else "1G", "guest_roots": 1}

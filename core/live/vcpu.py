@@ -21,7 +21,7 @@ from core.mmu.walk import entry_index, leaf_level
 from core.sim.guest import PML_BUFFER
 from core.spte import DIRTY, PRESENT, WRITABLE
 from core.stalls import bucket_of
-from core.workload import order_key, shuffled
+from core.workload import is_in_order, order_key, page_of_visit
 
 WORDS_PER_PAGE = 512
 LOOK_EVERY = 1024  # visits from one look at the abort word to the next
@@ -34,16 +34,15 @@ def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, ab
     state = thread.vcpu
     state.first_page = machine.first + (me * machine.pages_per_vcpu if machine.partitioned else 0)
     state.pml_fill = 0
-    shuffles = machine.random_order and phase.pass_number
-    key = order_key(machine.seed, me, phase.pass_number) if shuffles else 0
+    key = 0 if is_in_order(machine, phase) else order_key(machine.seed, me, phase.pass_number)
     first_root = 0 if phase.all_roots else me % machine.roots
     last_root = machine.roots - 1 if phase.all_roots else first_root
     for root in range(first_root, last_root + 1):
         state.root = root
-        for visit in range(machine.share):
+        for visit in range(phase.visits):
             if visit % LOOK_EVERY == 0 and is_aborted(abort):
                 return
-            number = shuffled(visit, machine.share, key) if shuffles else visit
+            number = page_of_visit(machine, phase, visit, phase.pass_number, key)
             page = state.first_page + number
             write = next_access(machine, memory, thread.counters, phase, state, number, page)
             while not _access(machine, pace, memory, thread, phase, root, page, write):

@@ -37,7 +37,7 @@ def is_first_root(phase, state):
 def count_page_written(memory, machine, counters, phase, state, page):
     """Count a written page once a pass: where nothing else tells, the bitmap `written` remembers it."""
     is_drawn_per_root = phase.all_roots and machine.random_writes and not phase.write_all
-    if machine.partitioned and not is_drawn_per_root and not phase.ioctl:
+    if machine.partitioned and not is_drawn_per_root and not phase.ioctl and machine.skew == 100:
         counters.pages_written += is_first_root(phase, state)
         return
     number = page - machine.first

@@ -41,7 +41,8 @@ def period_of(config: Config, machine: Record, rules: Record) -> int:
         pattern = 1
     # several roots may share tables, so that what is linked for one page maps another vCPU's
     are_apart = machine.vcpus_disjoint or (machine.partitioned and machine.roots == 1)
-    if not are_apart or pattern == 0 or (machine.random_order and rules.pass_number):
+    is_in_order = rules.in_order or (config.access_order == "sequential" and config.skew == 100)
+    if not are_apart or pattern == 0 or not is_in_order:
         return 0
     return PAGES_PER_2M * pattern if rules.logging and config.pml else math.lcm(PAGES_PER_2M, pattern)
 

@@ -17,7 +17,7 @@ from core.sim.state.actors import ACQUIRE, FINISHED, MARK, RUN
 from core.sim.state.event_queue import NEVER
 from core.spte import DIRTY, PRESENT, WRITABLE
 from core.stalls import bucket_of
-from core.workload import order_key, shuffled, stride_writes
+from core.workload import is_in_order, order_key, page_of_visit, stride_writes
 
 PML_BUFFER = 512
 DONE = -1
@@ -31,13 +31,13 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
     own, beyond `horizon` (RUN).
     """
     state = simulation.vcpus[vcpu]
-    shuffles = machine.random_order and phase.pass_number  # populate goes in order, as in the selftest
-    key = order_key(machine.seed, vcpu, phase.pass_number) if shuffles else 0
+    in_order = is_in_order(machine, phase)
+    key = 0 if in_order else order_key(machine.seed, vcpu, phase.pass_number)
     # A writable huge leaf stays as it is while only vCPUs run: it takes a fault to change an entry.
     are_apart = machine.vcpus_disjoint or (machine.partitioned and machine.roots == 1)
-    skips = are_apart and not phase.ioctl and not shuffles and not machine.random_writes
+    skips = are_apart and not phase.ioctl and in_order and not machine.random_writes
     while True:
-        if state.visit == machine.share:
+        if state.visit == phase.visits:
             if state.root == state.last_root:
                 state.finish = time
                 state.event = FINISHED
@@ -49,7 +49,7 @@ def run_guest(machine, costs, memory, simulation, phase, vcpu, time, horizon):
             state.mark = (state.visit // phase.period + 1) * phase.period
             state.event = MARK
             return time
-        number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
+        number = page_of_visit(machine, phase, state.visit, phase.pass_number, key)
         if time > horizon and not is_own(state, number):
             state.event = RUN
             return time
@@ -113,7 +113,7 @@ def is_own(state, number):
 def _run_to_end_of_leaf(machine, costs, simulation, phase, state, page, level):
     """Run through a writable huge leaf, where nothing can happen up to its end; return how long that takes."""
     visit = state.visit
-    last = min(machine.share, visit + rest_of_leaf(machine, page, level))
+    last = min(phase.visits, visit + rest_of_leaf(machine, page, level))
     writes = (
         last - visit if phase.write_all else stride_writes(visit, last, machine.write_percent, machine.write_stride)
     )

@@ -43,6 +43,7 @@ FOLLOWING_FIELDS: Final = (
     "guest_roots",
     "write_pattern",
     "populate_writes",
+    "skew",
     "seed",
     "iterations",
     *LIVE_FIELDS,

@@ -31,6 +31,8 @@ def configurations(draw: st.DrawFn, **fixed: Any) -> Config:
         "write_percent": draw(st.sampled_from([0, 1, 5, 20, 33, 50, 80, 100])),
         "write_pattern": draw(st.sampled_from(["stride", "random"])),
         "access_order": draw(st.sampled_from(["sequential", "random"])),
+        "working_set": draw(st.sampled_from([100, 100, 30, 7])),
+        "skew": draw(st.sampled_from([100, 90, 60])),
         "partitioned": draw(st.booleans()) if backing != "1G" else True,
         "mmu": draw(st.sampled_from(["tdp", "legacy_tdp", "shadow", "nested"])),
         "split": draw(st.sampled_from(["eager", "lazy", "fault"])),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.config import (
     LIVE_FIELDS,
+    OPTIONAL_FIELDS,
     Config,
     config_notes,
     config_record,
@@ -186,6 +187,16 @@ def test_the_record_of_a_config_gives_the_same_config(config: Config) -> None:
 @given(ANY_ENGINE, ANY_ENGINE)
 def test_different_configs_have_different_ids(one: Config, other: Config) -> None:
     assert (config_id(one) == config_id(other)) == (one == other)
+
+
+def test_results_from_before_there_was_a_choice_keep_their_names() -> None:
+    assert not identifying_record(make_config({})).keys() & OPTIONAL_FIELDS.keys()
+    assert {"working_set", "skew"} <= identifying_record(make_config({"working_set": 20, "skew": 90})).keys()
+
+
+def test_skew_has_no_effect_where_the_working_set_is_everything() -> None:
+    assert make_config({"skew": 80}) == make_config({})
+    assert make_config({"working_set": 50, "skew": 80}).skew == 80
 
 
 def test_results_from_before_the_live_engine_keep_their_names() -> None:

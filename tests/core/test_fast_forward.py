@@ -59,6 +59,7 @@ def repetitive_configurations(draw: st.DrawFn) -> Config:
         "backing": backing,
         "write_percent": draw(st.sampled_from([0, 5, 14, 25, 33, 50, 80, 100, 100])),
         "write_pattern": draw(st.sampled_from(["stride", "stride", "stride", "random"])),
+        "working_set": draw(st.sampled_from([100, 100, 71, 40])),
         "mmu": draw(st.sampled_from(["tdp", "legacy_tdp", "shadow", "nested"])),
         "split": draw(st.sampled_from(["eager", "lazy", "fault"])),
         "pml": draw(st.booleans()),

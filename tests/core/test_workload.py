@@ -5,8 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.tables import write_stride
-from core.workload import is_written_by_stride, next_draw, order_key, shuffled, stride_writes
+from core.config import Config, make_config
+from core.rows import Row
+from core.sim.engine import simulate
+from core.steps import steps_of
+from core.tables import machine_of, write_stride
+from core.workload import is_written_by_stride, next_draw, order_key, page_of_visit, shuffled, stride_writes
 
 
 def test_a_fifth_of_the_pages_is_every_fifth_page() -> None:
@@ -50,3 +54,50 @@ def test_the_random_order_differs_between_vcpus_and_passes() -> None:
         for pass_number in range(4)
     }
     assert len(orders) == 16
+
+
+def pages_of_pass(config: Config, pass_number: int) -> list[int]:
+    """The pages of its share that vCPU 0 visits in its pass of that iteration."""
+    machine = machine_of(config)
+    (rules,) = (step.rules for step in steps_of(config) if step.name == "dirty" and step.iteration == pass_number)
+    key = order_key(config.seed, 0, pass_number)
+    return [page_of_visit(machine, rules, visit, pass_number, key) for visit in range(rules.visits)]
+
+
+def test_a_working_set_is_the_first_pages_of_the_share() -> None:
+    config = make_config({"mem_per_vcpu": "4MiB", "working_set": 10})
+    assert pages_of_pass(config, 1) == list(range(102))
+
+
+@given(st.sampled_from(["sequential", "random"]), st.integers(1, 99), st.integers(1, 100))
+def test_with_skew_a_pass_still_visits_each_page_of_the_working_set_once(order: str, hot: int, skew: int) -> None:
+    config = make_config({"mem_per_vcpu": "2MiB", "working_set": hot, "skew": skew, "access_order": order})
+    pages = pages_of_pass(config, 1)
+    inside = [page for page in pages if page < config.pages_in_working_set]
+    assert sorted(inside) == list(range(config.pages_in_working_set))
+    assert max(pages) < 512
+    assert len(inside) * 100 >= skew * len(pages) > (len(inside) - 1) * 100
+
+
+def test_what_goes_beyond_the_working_set_goes_round_the_rest_from_pass_to_pass() -> None:
+    config = make_config({"mem_per_vcpu": "4MiB", "working_set": 50, "skew": 80, "iterations": 4})
+    rest = [page for number in range(1, 5) for page in pages_of_pass(config, number) if page >= 512]
+    assert rest == [512 + (128 + visit) % 512 for visit in range(512)]
+
+
+def rows_of(**values: object) -> dict[tuple[str, int | None], Row]:
+    return {(row["phase"], row["iteration"]): row for row in simulate(make_config(values))}
+
+
+def test_populate_touches_all_memory_and_only_the_working_set_is_dirty_afterwards() -> None:
+    rows = rows_of(vcpus=2, mem_per_vcpu="8MiB", backing="2M", initially_all_set=False, working_set=25)
+    assert rows["populate", None]["pages_written"] == 4096
+    assert rows["dirty", 1]["pages_written"] == rows["get", 1]["dirty_pages"] == 1024
+    assert rows["enable", None]["splits_2m"] == 8  # eager splitting splits what nobody writes, too
+
+
+def test_pages_written_twice_by_a_skewed_pass_count_once() -> None:
+    """0.8 of the accesses go round the 0.1 of the memory that is no working set, several times a pass."""
+    rows = rows_of(mem_per_vcpu="4MiB", initially_all_set=False, working_set=90, skew=20, iterations=1)
+    assert rows["dirty", 1]["accesses"] > 4 * 1024
+    assert rows["dirty", 1]["pages_written"] == rows["get", 1]["dirty_pages"] == 1024

@@ -18,7 +18,7 @@ from core.sim.guest import DONE, plain_access, record_stall, rest_of_leaf
 from core.sim.state.actors import ACQUIRE, FINISHED, RUN
 from core.spte import DIRTY, PRESENT, WRITABLE
 from core.stalls import bucket_of
-from core.workload import is_written_by_stride, next_draw, order_key, shuffled, stride_writes
+from core.workload import is_in_order, is_written_by_stride, next_draw, order_key, page_of_visit, stride_writes
 
 MOST_AT_ONCE = 4096
 """Accesses: keeps their products with times inside 64 bits, however long the guest thinks between two."""
@@ -31,11 +31,11 @@ def run_along(machine, costs, memory, simulation, concurrency, phase, vcpu, time
     guest.in_guest = 1
     if guest.kicked:
         time += _feel_kicks(machine, memory, simulation, concurrency, phase, vcpu)
-    shuffles = machine.random_order and phase.pass_number
-    is_patterned = not shuffles and not machine.random_writes
-    key = order_key(machine.seed, vcpu, phase.pass_number + guest.passes) if shuffles else 0
+    in_order = is_in_order(machine, phase)
+    is_patterned = in_order and not machine.random_writes
+    key = 0 if in_order else order_key(machine.seed, vcpu, phase.pass_number + guest.passes)
     while time <= horizon:
-        if state.visit == machine.share:
+        if state.visit == phase.visits:
             state.visit = 0
             guest.passes += 1
             if phase.ioctl == 0:  # one pass, over one root or over all
@@ -45,9 +45,9 @@ def run_along(machine, costs, memory, simulation, concurrency, phase, vcpu, time
                     state.event = FINISHED
                     return DONE
                 state.root += 1
-            elif shuffles:
+            elif not in_order:
                 key = order_key(machine.seed, vcpu, phase.pass_number + guest.passes)
-        number = shuffled(state.visit, machine.share, key) if shuffles else state.visit
+        number = page_of_visit(machine, phase, state.visit, phase.pass_number + guest.passes, key)
         page = state.first_page + number
         mapped = leaf_level(memory, machine, state.root, page)
         level = max(1, mapped)
@@ -206,7 +206,7 @@ def _run_quietly(machine, costs, memory, simulation, concurrency, phase, vcpu, t
     `horizon`; return how long that takes."""
     state = simulation.vcpus[vcpu]
     visit = state.visit
-    pages = min(_quiet_pages(machine, memory, phase, state, level), machine.share - visit, MOST_AT_ONCE)
+    pages = min(_quiet_pages(machine, memory, phase, state, level), phase.visits - visit, MOST_AT_ONCE)
     if time + _quiet_time(machine, costs, phase, visit, pages, level) > horizon:
         fits, too_many = 0, pages  # accesses that end by the horizon, and that do not
         while too_many - fits > 1:

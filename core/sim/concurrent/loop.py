@@ -38,7 +38,7 @@ def run_concurrently(machine, costs, memory, simulation, concurrency, units, pha
         guest.kicked = guest.passes = guest.in_guest = 0
     if phase.ioctl:
         if phase.guest:
-            _go_on(machine, simulation)
+            _go_on(machine, simulation, phase)
         start_ioctl(simulation)
         start_thread(simulation, concurrency)
         due = 0
@@ -186,12 +186,12 @@ def _critical_section(machine, costs, memory, simulation, concurrency, phase, ac
 
 
 @kernel
-def _go_on(machine, simulation):
+def _go_on(machine, simulation, phase):
     """The vCPUs go on where they are in their shares."""
     for number in range(machine.vcpus):
         vcpu = simulation.vcpus[number]
         vcpu.first_page = machine.first + (number * machine.pages_per_vcpu if machine.partitioned else 0)
-        vcpu.visit %= machine.share
+        vcpu.visit %= phase.visits
         vcpu.root = vcpu.last_root = number % machine.roots
         vcpu.pml_fill = 0
         vcpu.event = RUN

@@ -56,7 +56,7 @@ def start_alone(machine, memory, simulation, marks, phase, state, time):
     """A vCPU goes on from a mark at `time`: keep what `skip_alone` needs."""
     marks.alone.kept = 0
     is_among_own = state.own_from <= state.visit and state.visit + phase.period <= state.own_to
-    if state.alone and is_among_own and may_repeat(machine, memory, state, phase.period):
+    if state.alone and is_among_own and may_repeat(machine, memory, phase, state):
         marks.alone.kept = 1
         marks.alone.time = time
         marks.start[0] = state
@@ -75,7 +75,7 @@ def skip_alone(machine, memory, simulation, marks, phase, state, time):
     is_alike = state.visit == start.visit + phase.period and state.pml_fill == start.pml_fill
     if state.alone and is_alike and state.root == start.root:
         most = (state.own_to - state.visit) // phase.period
-        periods = periods_alike(machine, memory, state, phase.period, marks.start_blocks, most)
+        periods = periods_alike(machine, memory, phase, state, marks.start_blocks, most)
         if periods:
             duration = periods * (time - marks.alone.time)
             skip_periods(machine, memory, state, phase.period, periods, duration)
@@ -93,7 +93,7 @@ def skip_together(machine, memory, simulation, marks, phase, time):
         for vcpu in range(machine.vcpus):
             state = simulation.vcpus[vcpu]
             if periods and state.event != FINISHED:
-                periods = periods_alike(machine, memory, state, phase.period, marks.blocks[vcpu], periods)
+                periods = periods_alike(machine, memory, phase, state, marks.blocks[vcpu], periods)
         if periods:
             duration = periods * (time - marks.last.at.time)
             for vcpu in range(machine.vcpus):
@@ -103,7 +103,7 @@ def skip_together(machine, memory, simulation, marks, phase, time):
             move_events(simulation, duration, time)
             count_again(simulation, marks.last.counted, periods)
     forget_mark(machine, memory, marks, phase)
-    if _all_may_repeat(machine, memory, simulation, phase.period):
+    if _all_may_repeat(machine, memory, simulation, phase):
         keep_standing(machine, simulation, marks.last, time + duration)
         for vcpu in range(machine.vcpus):
             state = simulation.vcpus[vcpu]
@@ -123,9 +123,9 @@ def forget_mark(machine, memory, marks, phase):
 
 
 @kernel
-def _all_may_repeat(machine, memory, simulation, period):
+def _all_may_repeat(machine, memory, simulation, phase):
     for vcpu in range(machine.vcpus):
         state = simulation.vcpus[vcpu]
-        if state.event != FINISHED and not may_repeat(machine, memory, state, period):
+        if state.event != FINISHED and not may_repeat(machine, memory, phase, state):
             return False
     return True

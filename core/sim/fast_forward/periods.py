@@ -63,8 +63,8 @@ def _pairs(simulation, counted):
 
 
 @kernel
-def may_repeat(machine, memory, state, period):
-    """Whether the vCPU's next `period` pages, and its chunk, are in no other's share and lie under tables of level 2.
+def may_repeat(machine, memory, phase, state):
+    """Whether the pages of the vCPU's next period, and its chunk, are in no other's share and under tables of level 2.
 
     So nothing that it does there changes anything but the blocks of their chunks. A page of the backing, or the range
     of a level-3 entry, may be another vCPU's, too: while it stays a table, and its state what the first write made it,
@@ -72,12 +72,12 @@ def may_repeat(machine, memory, state, period):
     """
     first, end = (
         chunk_of(machine, state.first_page + PAGES_PER_2M - 1),
-        chunk_of(machine, state.first_page + machine.share),
+        chunk_of(machine, state.first_page + phase.visits),
     )
     here = _chunk(machine, state)
-    if here < first or here + period // PAGES_PER_2M >= end:
+    if here < first or here + phase.period // PAGES_PER_2M >= end:
         return False
-    for chunk in range(here, here + period // PAGES_PER_2M + 1):
+    for chunk in range(here, here + phase.period // PAGES_PER_2M + 1):
         if not _is_under_table(machine, memory, state, chunk) or not _is_settled(machine, memory, chunk):
             return False
     return True
@@ -98,19 +98,19 @@ def release_period(memory, period, blocks):
 
 
 @kernel
-def periods_alike(machine, memory, state, period, blocks, most):
+def periods_alike(machine, memory, phase, state, blocks, most):
     """How many further periods, `most` at most, find memory as that one did when it began which `blocks` were held for.
 
     The vCPU is at the end of that period.
     """
-    step = period // PAGES_PER_2M
+    step = phase.period // PAGES_PER_2M
     here = _chunk(machine, state)
     for chunk in range(here - step, here + 1):  # what a table was replaced by would be missed
         if not _is_under_table(machine, memory, state, chunk):
             return 0
     if not is_like(memory, machine, here, blocks[0]):
         return 0
-    chunks = min(most * step, chunk_of(machine, state.first_page + machine.share) - 1 - here)
+    chunks = min(most * step, chunk_of(machine, state.first_page + phase.visits) - 1 - here)
     for further in range(1, chunks + 1):
         chunk = here + further
         like = blocks[further] if further <= step else block_of(memory, chunk - step)

@@ -33,6 +33,8 @@ def concurrent_configurations(draw: st.DrawFn) -> Config:
         "write_percent": draw(st.sampled_from([0, 20, 50, 100])),
         "write_pattern": draw(st.sampled_from(["stride", "random"])),
         "access_order": draw(st.sampled_from(["sequential", "random"])),
+        "working_set": draw(st.sampled_from([100, 100, 40])),
+        "skew": draw(st.sampled_from([100, 80])),
         "partitioned": draw(st.booleans()),
         "preempt": draw(st.sampled_from(["none", "voluntary", "full"])),
         "think_ns": draw(st.sampled_from([0, 0, 500])),
