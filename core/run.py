@@ -67,7 +67,7 @@ def warm_up(kind: str = "sim", report: Callable[[int, int], None] = lambda compi
         from core.sim.engine import load_concurrent_kernels as load
     else:
         from core.sim.engine import load_kernels as load
-    from core.compiled.dispatcher import reported
+    from core.compiled.kernel import reported
 
     with compiling():
         if not is_warm(kind):

@@ -1,10 +1,6 @@
 """Where compiled kernels are kept: one folder per content of core's sources, so that a stale kernel is never loaded.
 
-numba caches by file and does not notice when a function imported from another file changes. A folder named by a hash
-of everything the kernels are made from removes that trap, and lets the kernels live in several files. Importing this
-module sets the folder; it must come before the first kernel is defined, which `core.compiled.kernel` sees to.
-
-The folder is this user's alone: what numba keeps there are pickles, and whoever can write them can run code.
+The folder is this user's alone: whoever can write the code in it decides what runs.
 """
 
 from __future__ import annotations
@@ -69,8 +65,6 @@ def _source_hash() -> str:
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    # numba's own file names hash the path: two checkouts share the parent folder without mixing
-    digest.update(str(root).encode())
     return digest.hexdigest()[:16]
 
 

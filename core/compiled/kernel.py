@@ -1,7 +1,10 @@
-"""The one way a function of the engine is compiled: numba, without Python objects, cached across processes.
+"""The one way a function of the engine is compiled: numba, without Python objects, stored for later processes.
 
-Kernels own no arrays, they work on those they are given, so reference counting is off (`_nrt`): with it every call
-would pay for atomic counts of a dozen arrays. `inlined` is for small steps of the hot loop.
+Kernels own no arrays, they work on those they are given. `inlined` is for small steps of the hot loop.
+
+A kernel that Python calls is compiled, together with all that it calls, when no machine code for such arguments is
+stored. Where it is, the code is loaded and numba is not even imported: that takes a second, most of what a small sweep
+takes.
 
 With NUMBA_DISABLE_JIT=1 every kernel runs as the plain Python it is written in; a test compares the two bit for bit.
 """
@@ -9,36 +12,86 @@ With NUMBA_DISABLE_JIT=1 every kernel runs as the plain Python it is written in;
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Final
 
-import core.compiled.cache as kernel_cache
+from core.compiled.arguments import Words, words_of
+from core.compiled.stored import Code, load_code, store_code
 
-os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.CACHE_FOLDER)
+_IS_COMPILED: Final = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
-import numba
 
-from core.compiled.dispatcher import Kernel
+class Kernel:
+    """A function that kernels call as a part of their own, and Python as a function compiled by itself."""
 
-if "scipy.linalg" not in sys.modules:
-    # numba looks whether SciPy brings it a BLAS, which kernels do not use: a third of the time to load them
-    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
-    import numba.np.arraymath
+    def __init__(self, function: Callable[..., Any], *, force_inline: bool) -> None:
+        self.py_func = function
+        self.force_inline = force_inline
+        self._codes: dict[tuple[Any, ...], Code] = {}
+        self.__name__, self.__doc__, self.__module__ = function.__name__, function.__doc__, function.__module__
+        self.__wrapped__ = function
+        KERNELS.append(self)
 
-    del sys.modules["scipy.linalg"]
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it from Python: TypeError for arguments that no kernel takes."""
+        return self._call(words_of(arguments), arguments)
 
-_CONFIG: Any = numba.config
-_CONFIG.CACHE_DIR = str(kernel_cache.CACHE_FOLDER)  # numba may be imported already
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba takes it for when another kernel names it."""
+        from core.compiled.lowering.parts import part_of
 
-_OPTIONS: dict[str, Any] = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+        return part_of(self.py_func, self.force_inline)._numba_type_
+
+    def call_bound(self, words: Words, first: tuple[Any, ...], *rest: Any) -> Any:
+        """Call it with arguments of which the first were turned into words before."""
+        return self._call(words + words_of(rest), first + rest)
+
+    def _call(self, words: Words, arguments: tuple[Any, ...]) -> Any:
+        code = self._codes.get(words.kinds)
+        if code is None:
+            code = self._codes[words.kinds] = self._code(words.kinds, arguments)
+        return code(words)
+
+    def _code(self, kinds: tuple[Any, ...], arguments: tuple[Any, ...]) -> Code:
+        code = load_code(self.py_func, kinds)
+        if code is None:
+            from core.compiled.lowering.parts import machine_code
+
+            store_code(self.py_func, kinds, *machine_code(self.py_func, self.force_inline, arguments))
+            code = load_code(self.py_func, kinds)
+        assert code is not None
+        return code
+
+
+KERNELS: Final[list[Kernel]] = []
+"""All that are defined."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` when it is first called: by itself if from Python, as a part of the kernel that calls it."""
-    return function if _CONFIG.DISABLE_JIT else Kernel(function, targetoptions=_OPTIONS)
+    return Kernel(function, force_inline=False) if _IS_COMPILED else function
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """The same, and kernels that call it get a copy at every call."""
-    return function if _CONFIG.DISABLE_JIT else Kernel(function, targetoptions=_OPTIONS | {"forceinline": True})
+    return Kernel(function, force_inline=True) if _IS_COMPILED else function
+
+
+def bound(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:
+    """A kernel with its first arguments given, which are looked at once and not at every call."""
+    if isinstance(function, Kernel):
+        return partial(function.call_bound, words_of(first), first)
+    return partial(function, *first)
+
+
+def reported(report: Callable[[int, int], None]) -> AbstractContextManager[None]:
+    """Call `report(compiled, defined)` after each kernel that is compiled meanwhile: how many are, and how many exist.
+
+    Not all need be compiled, and the last step, after all of them, takes a quarter of the time.
+    """
+    from core.compiled.lowering.parts import reported as each_reported
+
+    return each_reported(lambda compiled: report(compiled, len(KERNELS)))

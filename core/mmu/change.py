@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.extending import overload
-
+from core.compiled.alternatives import compiled_as
 from core.compiled.atomics import compare_and_swap, fetch_and_not, fetch_or, load_acquire, store_release
 from core.compiled.instructions import pause
 from core.compiled.kernel import inlined
@@ -46,7 +45,7 @@ def _is_shared(memory: Any) -> bool:
     return memory.instance_class is SharedMemory
 
 
-@overload(swap_entry, inline="always", strict=False)
+@compiled_as(swap_entry)
 def _swap_entry(memory: Any, index: Any, expected: Any, new: Any) -> Any:
     if _is_shared(memory):
         return lambda memory, index, expected, new: compare_and_swap(memory.sptes, index, expected, new)
@@ -60,7 +59,7 @@ def _swap_entry(memory: Any, index: Any, expected: Any, new: Any) -> Any:
     return plainly
 
 
-@overload(entry_at, inline="always", strict=False)
+@compiled_as(entry_at)
 def _entry_at(memory: Any, index: Any) -> Any:
     if not _is_shared(memory):
         return lambda memory, index: memory.sptes[index]
@@ -77,7 +76,7 @@ def _thawed_entry(sptes, index):
     return entry
 
 
-@overload(link_entry, inline="always", strict=False)
+@compiled_as(link_entry)
 def _link_entry(memory: Any, index: Any, new: Any) -> Any:
     if _is_shared(memory):
         return lambda memory, index, new: store_release(memory.sptes, index, new)
@@ -88,7 +87,7 @@ def _link_entry(memory: Any, index: Any, new: Any) -> Any:
     return plainly
 
 
-@overload(set_bits, inline="always", strict=False)
+@compiled_as(set_bits)
 def _set_bits(memory: Any, words: Any, index: Any, bits: Any) -> Any:
     if _is_shared(memory):
         return lambda memory, words, index, bits: fetch_or(words, index, bits)
@@ -101,7 +100,7 @@ def _set_bits(memory: Any, words: Any, index: Any, bits: Any) -> Any:
     return plainly
 
 
-@overload(clear_bits, inline="always", strict=False)
+@compiled_as(clear_bits)
 def _clear_bits(memory: Any, words: Any, index: Any, bits: Any) -> Any:
     if _is_shared(memory):
         return lambda memory, words, index, bits: fetch_and_not(words, index, bits)

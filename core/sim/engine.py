@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from core.compiled.kernel import bound
 from core.compiled.records import Record, clear_record
 from core.config import Config, make_config
 from core.costs.laws import costs_of
@@ -86,6 +87,8 @@ def simulate(
     marks = new_marks(config.vcpus, chunks)
     units = new_units(chunks, config.guest_roots)
     concurrency = new_concurrency(config.vcpus)
+    phase = bound(run_phase, machine, costs, memory, simulation, marks, units)
+    concurrent_phase = bound(run_concurrently, machine, costs, memory, simulation, concurrency, units)
     rows = []
     for step in steps_of(config):
         start_phase(simulation.counters)
@@ -96,14 +99,14 @@ def simulate(
         memory.written[:] = 0
         step.rules.period = period_of(config, machine, step.rules) if fast_forward and not event_by_event else 0
         is_concurrent = step.rules.guest and step.rules.ioctl
-        undisturbed = undisturbed_per_ms(config, costs, found_small=simulation.counters.leaves[1] > 0)
         if is_concurrent or event_by_event:
+            undisturbed = undisturbed_per_ms(config, costs, found_small=simulation.counters.leaves[1] > 0)
             start_concurrency(concurrency, undisturbed)
-            duration = run_concurrently(machine, costs, memory, simulation, concurrency, units, step.rules)
+            duration = concurrent_phase(step.rules)
             if is_concurrent:
                 simulation.vcpus["finish"] = duration
         else:
-            duration = run_phase(machine, costs, memory, simulation, marks, units, step.rules)
+            duration = phase(step.rules)
         _check_sums(config, step, int(duration))
         finish = simulation.vcpus["finish"]
         outcome = Outcome(int(duration), finish, simulation.counters, simulation.times, simulation.stalls)

@@ -16,14 +16,14 @@ from core.live.sync.waiting import ABORT_WORDS
 from tests.core.live.workers import every_instruction
 
 SCRIPT = """
+import sys
 import numpy as np
 from core.live.sync.waiting import ABORT_WORDS, prepare_abort
 from tests.core.live.workers import every_instruction
 word, abort = np.zeros(1, np.int64), np.zeros(ABORT_WORDS, np.int64)
 prepare_abort(abort)
 assert every_instruction(word, abort) > 0
-stats = getattr(getattr(every_instruction, "standalone", None), "stats", None)
-print(stats and (sum(stats.cache_hits.values()), sum(stats.cache_misses.values())))
+print("numba" in sys.modules)
 """
 
 
@@ -41,12 +41,12 @@ def run_script(**environment: str) -> str:
 
 
 def test_a_second_process_loads_the_kernel_instead_of_compiling_it(tmp_path: Path) -> None:
-    assert run_script(XDG_CACHE_HOME=str(tmp_path)) == "(0, 1)"
-    assert run_script(XDG_CACHE_HOME=str(tmp_path)) == "(1, 0)"
+    assert run_script(XDG_CACHE_HOME=str(tmp_path)) == "True"
+    assert run_script(XDG_CACHE_HOME=str(tmp_path)) == "False"
 
 
 def test_they_work_uncompiled() -> None:
-    assert run_script(NUMBA_DISABLE_JIT="1") == "None"
+    assert run_script(NUMBA_DISABLE_JIT="1") == "False"
 
 
 @kernel

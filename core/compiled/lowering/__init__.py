@@ -1,0 +1,1 @@
+"""What only the compilation of kernels needs: all of numba. Where they are stored, nothing here is imported."""
