@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-
-_SEEN_FLAGS: Final = 1 | 2 | 256 | 1024
-"""What compiled code is made for: C and Fortran order, alignment, and whether an array may be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ def words_of(arguments: tuple[Any, ...]) -> Words:
 def _add(argument: Any, values: list[int], kinds: list[Any]) -> None:
     if isinstance(argument, np.ndarray):
         values += (0, 0, argument.size, argument.itemsize, argument.ctypes.data, *argument.shape, *argument.strides)
-        kinds += (argument.dtype, argument.ndim, argument.flags.num & _SEEN_FLAGS)
+        kinds += (argument.dtype, argument.ndim, _order(argument), argument.flags.aligned, argument.flags.writeable)
     elif isinstance(argument, tuple):
         kinds += (type(argument).__qualname__, len(argument))
         for element in argument:
@@ -58,3 +55,8 @@ def _add(argument: Any, values: list[int], kinds: list[Any]) -> None:
         kinds.append("float")
     else:
         raise TypeError(f"a kernel takes no {type(argument).__name__}")
+
+
+def _order(array: Any) -> str:
+    """How numba sees its layout; one row of a table is in both C and Fortran order."""
+    return "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else "A"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from core.compiled.alternatives import compiled_as
+from core.compiled.arguments import words_of
 from core.compiled.kernel import bound, inlined, kernel
 from core.compiled.records import Integers, layout, new_record
 
@@ -106,6 +107,11 @@ def test_a_bound_kernel_has_its_first_arguments() -> None:
     fill_numbers(1)
     fill_numbers(5)
     assert numbers.tolist() == [22, 22, 22]
+
+
+def test_the_shape_of_an_array_makes_no_other_kind() -> None:
+    one, more = (words_of((np.zeros((rows, 3), int),)) for rows in (1, 2))
+    assert one.kinds == more.kinds
 
 
 @compiled_only
