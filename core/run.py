@@ -9,6 +9,7 @@ from collections.abc import Callable
 from core.config import Config
 from core.costs.profile import load_profile
 from core.rows import Row
+from core.shares import are_vcpus_disjoint, write_period
 from core.sizes import PAGES_PER_1G
 
 
@@ -86,8 +87,6 @@ def estimated_seconds(config: Config) -> float:
         return _kvm_seconds(config)
     if config.engine == "live":
         return _live_seconds(config)
-    from core.tables import are_vcpus_disjoint, write_period  # as above
-
     overlap = 1 if config.partitioned else config.vcpus
     visits = config.pages * overlap
     written = visits * config.write_percent / 100

@@ -13,7 +13,6 @@ they are to change (core.mmu.block): so what is kept grows with the number of di
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from core.compiled.records import Record, layout, new_record
 from core.config import Config
+from core.shares import are_vcpus_disjoint, share_unit, write_period, write_stride
 from core.sizes import LEVELS, PAGE_BYTES, PAGE_SIZES, PAGES_PER_1G, PAGES_PER_2M
 
 Bytes = npt.NDArray[np.uint8]
@@ -233,22 +233,6 @@ def _page_states(machine: Record, shift: int) -> int:
     return int(machine.blocks) * PAGES_PER_2M >> shift if shift <= 9 else (int(machine.pages) >> shift) + 1
 
 
-def write_stride(write_percent: int) -> int:
-    """F where the selftest's `-f F` writes that percentage, rounded down; 0 where no F does, or 100 / F is whole.
-
-    33% is every third page, as the selftest does it. Where F divides 100, counting in hundreds says the same.
-    """
-    stride = 100 // write_percent if write_percent else 0
-    return stride if stride and 100 // stride == write_percent and 100 % stride else 0
-
-
-def write_period(config: Config) -> int:
-    """Pages after which the pattern of writes repeats; 0 where it never does."""
-    if config.write_pattern == "random" or config.access_order == "random":
-        return 0
-    return write_stride(config.write_percent) or 100 // math.gcd(100, config.write_percent)
-
-
 def blocks_kept(config: Config) -> int:
     """Blocks that fast-forwarding keeps unchanged at most: a period of every vCPU's, and of the ioctl's units."""
     return (config.vcpus + 2) * (write_period(config) + 2)
@@ -258,20 +242,3 @@ def _guest_shift(config: Config) -> int:
     if config.mmu != "shadow" or config.guest_page is None:
         return -1
     return PAGE_SIZES[config.guest_page].bit_length() - 1
-
-
-def share_unit(config: Config) -> int:
-    """Pages of the largest thing that two vCPUs may share: a leaf, a page of the backing, or a word of the bitmap.
-
-    With several roots the first vCPU that links a table they share maps what is in it for the others of its root.
-    """
-    leaf: int = PAGES_PER_2M ** (config.leaf_level - 1)
-    unit = max(leaf, PAGE_SIZES[config.backing], 64)
-    if config.guest_roots > 1 and config.guest_page is not None:
-        unit = max(unit, PAGE_SIZES[config.guest_page])
-    return unit
-
-
-def are_vcpus_disjoint(config: Config) -> bool:
-    """Whether each vCPU's share holds whole units, so that nothing is shared."""
-    return config.vcpus == 1 or (config.partitioned and config.pages_per_vcpu % share_unit(config) == 0)

@@ -13,6 +13,7 @@ from core.costs.profile import load_profile
 from core.counters import start_phase
 from core.phase_row import Outcome, phase_row
 from core.rows import Row
+from core.shares import write_period
 from core.sim.concurrent.loop import run_concurrently
 from core.sim.concurrent.outcome import concurrency_columns, timeline_rows, undisturbed_per_ms
 from core.sim.concurrent.state import new_concurrency, start_concurrency
@@ -22,7 +23,7 @@ from core.sim.loop import run_phase
 from core.sim.state.actors import new_simulation
 from core.sizes import PAGES_PER_2M
 from core.steps import Step, steps_of
-from core.tables import Memory, machine_of, new_memory, write_period
+from core.tables import Memory, machine_of, new_memory
 
 Observer = Callable[[str, int | None, Memory], None]
 """Called after each phase with its name, its iteration and the guest's memory; tests look at the bitmap with it."""

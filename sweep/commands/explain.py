@@ -8,8 +8,6 @@ import typer
 
 from core.config import make_config, parse_field
 from sweep.errors import SpecError
-from sweep.running.waiting import shown_wait
-from sweep.showing.explain import WIDTH, explanation, machine_text, print_explanation
 
 
 def explain(
@@ -26,6 +24,8 @@ def explain(
     from rich.console import Console
 
     from core.run import estimated_seconds, run_config, warm_up
+    from sweep.running.waiting import shown_wait
+    from sweep.showing.explain import WIDTH, explanation, machine_text, print_explanation
 
     values: dict[str, object] = {}
     for word in words or []:

@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from sweep.commands.dataset import Current, Directory, dataset_of
-from sweep.showing.charts import chart_format, chart_metric, chart_tables, tables_chart, write_chart
-from sweep.showing.timeline_chart import timeline_chart
 
 
 def plot(
@@ -44,6 +42,9 @@ def plot(
       splitsweep plot results/nested --metric get.dirty_pages --facet initially_all_set -o dirty_pages.html
       splitsweep plot results/migration --timeline --metric enable --color preempt -o stalls.svg
     """
+    from sweep.showing.charts import chart_format, chart_metric, chart_tables, tables_chart, write_chart
+    from sweep.showing.timeline_chart import timeline_chart
+
     chart_format(output)  # before a minute goes into reading a remote dataset
     wanted = chart_metric(metric, y, iteration)
     with dataset_of(directory, current) as dataset:

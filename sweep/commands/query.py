@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from sweep.commands.dataset import Current, Directory, dataset_of
-from sweep.dataset.query import result_text, select, write_parquet
 from sweep.errors import QueryError
 
 
@@ -33,6 +32,8 @@ def query(
       splitsweep query results/cover-letter \\
           "SELECT vcpus, split, seconds FROM phases WHERE phase = 'dirty' AND mmu = 'shadow' ORDER BY ALL"
     """
+    from sweep.dataset.query import result_text, select, write_parquet
+
     if form == "parquet" and sys.stdout.isatty():
         raise QueryError("--format: parquet is not for a terminal; send it to a file with > FILE.parquet")
     with dataset_of(directory, current) as dataset:

@@ -8,9 +8,6 @@ import typer
 
 from sweep.commands.dataset import Current, Directory, dataset_of
 from sweep.errors import QueryError
-from sweep.showing.points import parse_metric
-from sweep.showing.table_text import tables_text
-from sweep.showing.tables import metric_tables, published_tables
 
 
 def table(
@@ -37,6 +34,10 @@ def table(
       splitsweep table results/cover-letter --metric dirty --iteration 1 --rows vcpus --columns split
       splitsweep table results/cover-letter --published
     """
+    from sweep.showing.points import parse_metric
+    from sweep.showing.table_text import tables_text
+    from sweep.showing.tables import metric_tables, published_tables
+
     if metric is None and not published:
         raise QueryError("--metric: missing; name a phase like dirty, or give --published alone")
     with dataset_of(directory, current) as dataset:

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from core.config import Config, make_config
 from core.rows import Row
+from core.shares import write_stride
 from core.sim.engine import simulate
 from core.steps import steps_of
-from core.tables import machine_of, write_stride
+from core.tables import machine_of
 from core.workload import is_written_by_stride, next_draw, order_key, page_of_visit, shuffled, stride_writes
 
 

@@ -19,8 +19,8 @@ from core.costs.profile import load_profile
 from core.live.engine import measure
 from core.live.processes.errors import LiveError
 from core.rows import COUNT_COLUMNS, PHASE_COLUMNS, PROVENANCE_COLUMNS, Row
+from core.shares import are_vcpus_disjoint
 from core.sim.engine import simulate
-from core.tables import are_vcpus_disjoint
 from tests.core.configurations import configurations
 from tests.core.live.leftovers import descriptors, family, memory_files, still_alive
 

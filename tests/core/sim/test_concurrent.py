@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from core.config import Config, make_config
 from core.errors import ConfigError
 from core.rows import Row
+from core.shares import are_vcpus_disjoint
 from core.sim.engine import simulate
 from core.spte import DIRTY, LEAF, WRITABLE
-from core.tables import Memory, are_vcpus_disjoint, bitmap_in_order, machine_of
+from core.tables import Memory, bitmap_in_order, machine_of
 from tests.core.configurations import configurations
 
 LOGGED = ("enable", "dirty", "get", "clear")
