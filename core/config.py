@@ -7,7 +7,6 @@ field that has no effect for the chosen MMU is accepted and normalised, so that 
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import types
 import typing
@@ -149,9 +148,22 @@ class Config:
         """The level at which a logged slot is mapped and tracked."""
         return LEVELS[self.granularity]
 
+    @property
+    def is_seeded(self) -> bool:
+        """Whether anything is drawn at random; else all seeds are one."""
+        return self.write_pattern == "random" or self.access_order == "random"
+
 
 FIELDS: Final[dict[str, Any]] = typing.get_type_hints(Config)
 """Every field with its type, in the order of the result columns."""
+
+UNJUDGED: Final = ("seed", "repeat")
+"""Fields that no rule about a config asks for, nor its estimate: configs that differ in them alone are judged together.
+
+A seed is given up where nothing is drawn.
+"""
+
+_DEFAULTS: Final[dict[str, Any]] = {name: getattr(Config(), name) for name in FIELDS}
 
 MEM_TOTAL: Final = "mem_total"
 """Another way to say mem_per_vcpu: the memory of all vCPUs together, of which each has an equal share."""
@@ -176,7 +188,7 @@ def make_config(values: Mapping[str, object]) -> Config:
         del checked[MEM_TOTAL]
     # KVM offers initially-all-set only with manual protection, so without the one the other's default is off too.
     checked.setdefault("initially_all_set", checked.get("manual_protect", True))
-    config = _normalised(Config(**checked))
+    config = Config(**_normalised(_DEFAULTS | checked))
     _check_combination(config)
     return config
 
@@ -323,30 +335,29 @@ def _share_of_vcpu(checked: Mapping[str, Any]) -> int:
     return int(total // vcpus)
 
 
-def _normalised(config: Config) -> Config:
-    """The config with fields that have no effect set to one fixed value."""
-    changes: dict[str, Any] = {}
-    if config.mmu in ("tdp", "legacy_tdp"):
-        changes |= {"guest_page": None, "guest_roots": 1}  # one direct tree, whatever the guest's tables look like
+def _normalised(record: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config, those that have no effect set to one fixed value."""
+    if record["mmu"] in ("tdp", "legacy_tdp"):
+        record |= {"guest_page": None, "guest_roots": 1}  # one direct tree, whatever the guest's tables look like
     else:
-        changes["pml"] = False  # write-protection is the only tracking of shadow pages
-        if config.guest_page is None:
-            changes["guest_page"] = "1G" if config.mmu == "nested" else config.backing
-    if config.split != "eager" or config.mmu == "tdp" or not config.initially_all_set:
-        changes["split_cache"] = "kept"  # only splits in a clear of the rmap MMUs have a cache to fill again
-    if config.write_percent in (0, 100):
-        changes["write_pattern"] = "stride"
-    if config.write_percent == 100:
-        changes["populate_writes"] = "all"
-    if changes.get("write_pattern", config.write_pattern) == "stride" and config.access_order == "sequential":
-        changes["seed"] = 1
-    if config.working_set == 100:
-        changes["skew"] = 100  # there is no rest to visit
-    if config.engine != "live":
-        changes |= LIVE_FIELDS
-    if not config.concurrent:
-        changes |= CONCURRENT_FIELDS
-    return dataclasses.replace(config, **changes)
+        record["pml"] = False  # write-protection is the only tracking of shadow pages
+        if record["guest_page"] is None:
+            record["guest_page"] = "1G" if record["mmu"] == "nested" else record["backing"]
+    if record["split"] != "eager" or record["mmu"] == "tdp" or not record["initially_all_set"]:
+        record["split_cache"] = "kept"  # only splits in a clear of the rmap MMUs have a cache to fill again
+    if record["write_percent"] in (0, 100):
+        record["write_pattern"] = "stride"
+    if record["write_percent"] == 100:
+        record["populate_writes"] = "all"
+    if record["write_pattern"] == "stride" and record["access_order"] == "sequential":
+        record["seed"] = 1
+    if record["working_set"] == 100:
+        record["skew"] = 100  # there is no rest to visit
+    if record["engine"] != "live":
+        record |= LIVE_FIELDS
+    if not record["concurrent"]:
+        record |= CONCURRENT_FIELDS
+    return record
 
 
 def _check_combination(config: Config) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from core.config import CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, OPTIONAL_FIELDS, Config, config_record
@@ -13,22 +15,51 @@ from core.costs.profile import load_profile
 ENGINE_VERSION: Final = "4"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
 
-_SORTED_FIELDS: Final = tuple(sorted(FIELDS))
-
 
 @functools.lru_cache(maxsize=1024)  # every row of a config asks for it
 def config_id(config: Config) -> str:
     """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
-    profile = load_profile(config.profile)
-    unasked = _unasked_by(config)
-    record = ", ".join(_json_member(name, getattr(config, name)) for name in _SORTED_FIELDS if name not in unasked)
-    text = f'[{{{record}}}, "{profile.digest}", "{ENGINE_VERSION}"]'  # as json.dumps of the three writes it
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _digest(_text(_members(config), config.profile)).hex()
+
+
+def config_ids(config: Config, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """The names of configs that differ from `config` in these fields only, one for each row of values: 8 bytes each.
+
+    The fields must be of those that every config asks for.
+    """
+    text = _text(_members(config) | dict.fromkeys(fields, "\0"), config.profile)  # which is in no JSON
+    pattern = text.replace("%", "%%").replace("\0", "%s")
+    in_order = sorted(range(len(fields)), key=lambda place: fields[place])
+    return b"".join(
+        [_digest(pattern % tuple([_json_member(fields[place], row[place]) for place in in_order])) for row in rows]
+    )
+
+
+def _members(config: Config) -> dict[str, str]:
+    """Each field that the config asks for with its text, in the order of their names."""
+    names, values = _asked(_unasked_by(config))
+    return dict(zip(names, map(_json_member, names, values(config)), strict=True))
+
+
+def _text(members: Mapping[str, str], profile: str) -> str:
+    """What is digested, as json.dumps of a record, the profile's digest and the engine's version would write it."""
+    return f'[{{{", ".join(members.values())}}}, "{load_profile(profile).digest}", "{ENGINE_VERSION}"]'
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:8]
 
 
 @functools.lru_cache(maxsize=65536)  # a sweep's fields have few values, and its plan asks for each of its configs
 def _json_member(name: str, value: object) -> str:
     return f'"{name}": {json.dumps(value)}'
+
+
+@functools.cache
+def _asked(unasked: frozenset[str]) -> tuple[tuple[str, ...], attrgetter[tuple[object, ...]]]:
+    """The other fields in their order, and what takes their values from a config."""
+    names = tuple(sorted(FIELDS.keys() - unasked))
+    return names, attrgetter(*names)
 
 
 @functools.cache

@@ -127,9 +127,10 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
         return
     address = request.address or chosen_address(plan.estimated_seconds)
     if address in ("inline", "pool", "local"):
-        check_fits([task.config for batch in plan.batches for task in batch.tasks])
+        check_fits(plan.examples)
     said = [f"splitsweep: {choice_text(address, plan.estimated_seconds)}"] if request.address is None else []
-    outcome = _executed(request, plan, store, address, pool, [*said, *_notes(request.sweep)] if plan.batches else [])
+    said += [f"note: {note}" for note in request.sweep.notes]
+    outcome = _executed(request, plan, store, address, pool, said if plan.batches else [])
     print(f"{request.location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted_by is not None:
         print(go_on, end="", file=sys.stderr)
@@ -151,15 +152,17 @@ def _head_start(request: _Request) -> Iterator[Pool | None]:
 
     It is if there is no dataset yet. Loading takes a second, which is most of what a small sweep takes.
     """
-    compiled = all(config.engine != "kvm" for config in request.sweep.configs)
-    if len(request.sweep.configs) > HEAD_START_CONFIGS or "://" in request.location or not compiled:
+    configs = request.sweep.configs
+    if len(configs) > HEAD_START_CONFIGS or "://" in request.location:
         yield None
         return
     from core.run import estimated_seconds
     from sweep.running.place import chosen_address
 
-    address = request.address or chosen_address(sum(map(estimated_seconds, request.sweep.configs)))
-    if address != "pool" or (Path(request.location) / "runs").exists():
+    kinds = [(config, len(places)) for config, places in configs.alike()]
+    address = request.address or chosen_address(sum(estimated_seconds(config) * count for config, count in kinds))
+    is_kvm = any(config.engine == "kvm" for config, _ in kinds)
+    if address != "pool" or is_kvm or (Path(request.location) / "runs").exists():
         yield None
         return
     from cluster.pool import Pool
@@ -211,14 +214,6 @@ def _end_at_once(go_on: str, number: int) -> None:
     os._exit(128 + number)
 
 
-def _notes(sweep: Spec) -> Iterator[str]:
-    """What the configs ask for that no kernel does, or that does nothing: each once."""
-    from core.config import config_notes
-
-    for note in dict.fromkeys(note for config in sweep.configs for note in config_notes(config)):
-        yield f"note: {note}"
-
-
 def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     """What would run, for a human who is about to start it."""
     from core.config import config_text
@@ -229,7 +224,7 @@ def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     yield f"{sweep.name}: {len(sweep.configs)} configs{merged}{excluded}"
     seconds = duration_text(plan.estimated_seconds)
     yield f"{location}: {plan.already_done} done already, {plan.configs_to_run} to run, about {seconds} of one core"
-    yield from _notes(sweep)
+    yield from (f"note: {note}" for note in sweep.notes)
     for config in sweep.configs[:CONFIGS_SHOWN]:
         yield f"  {config_text(config)}"
     if len(sweep.configs) > CONFIGS_SHOWN:

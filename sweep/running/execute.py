@@ -29,6 +29,7 @@ from cluster.interrupts import noticed_signals
 from cluster.pool import Pool
 from cluster.session import Session, check_address, open_session
 from core.compiled.cache import is_warm
+from core.config import Config
 from core.rows import Row
 from core.run import run_config
 from sweep.dataset.listing import finished
@@ -82,22 +83,21 @@ def execute(
             repair(store)
             tally = Tally(plan, report)
             if plan.batches and interrupts.number is None:
-                tally.start(_beginning(address, _preparation(plan.batches)))
-                with open_session(address, _preparation(plan.batches), pool) as session:
+                prepare = _preparation(plan.examples)
+                tally.start(_beginning(address, prepare))
+                with open_session(address, prepare, pool) as session:
                     before_work()
                     if interrupts.number is None:
                         _run(plan, store, session, tally, engine, timeout)
             finish(store)
-            wanted = {task.config_id for batch in plan.batches for task in batch.tasks}
-            done = len(wanted & finished(store)) if wanted else 0
+            done = plan.count(finished(store)) if plan.batches else 0
             return Outcome(done, tally.failed, interrupts.number, lost=max(0, tally.done - done))
     except ClusterError as error:
         raise SweepError(str(error)) from error
 
 
-def _preparation(batches: Sequence[Batch]) -> Prepare:
-    """What workers load beforehand: nothing where real KVM does the work."""
-    configs = [task.config for batch in batches for task in batch.tasks]
+def _preparation(configs: Sequence[Config]) -> Prepare:
+    """What workers load beforehand for such configs: nothing where real KVM does the work."""
     if any(config.concurrent for config in configs):
         return load_concurrent_engine
     if any(config.engine == "live" for config in configs):
@@ -123,13 +123,15 @@ def _run(plan: Plan, store: Store, session: Session, tally: Tally, engine: Engin
     guilty: list[tuple[Failed[Batch], int]] = []
     suspects: list[Batch] = []
     attempts_before: dict[str, int] = {}
-    for failure in _run_round(session, run, plan.batches, store, tally):
+    prepare = _preparation(plan.examples)
+    for failure in _run_round(session, run, prepare, plan.batches, store, tally):
         if len(failure.batch.tasks) == 1:
             guilty.append((failure, failure.attempts))
         else:
             attempts_before |= {single.name: failure.attempts for single in split_batch(failure.batch)}
             suspects += split_batch(failure.batch)
-    for failure in _run_round(session, partial(run, attempts_before=attempts_before), suspects, store, tally):
+    run = partial(run, attempts_before=attempts_before)
+    for failure in _run_round(session, run, prepare, suspects, store, tally):
         guilty.append((failure, attempts_before[failure.batch.name] + failure.attempts))
     for failure, attempts in guilty:
         _write_failure(store, failure, attempts, revision)
@@ -137,7 +139,12 @@ def _run(plan: Plan, store: Store, session: Session, tally: Tally, engine: Engin
 
 
 def _run_round(
-    session: Session, run: Callable[[Batch, int], Summary], batches: Sequence[Batch], store: Store, tally: Tally
+    session: Session,
+    run: Callable[[Batch, int], Summary],
+    prepare: Prepare,
+    batches: Sequence[Batch],
+    store: Store,
+    tally: Tally,
 ) -> list[Failed[Batch]]:
     """Fan out, and count what comes back. Returns the batches that failed as a whole: nothing of them is stored."""
     failures: list[Failed[Batch]] = []
@@ -149,7 +156,7 @@ def _run_round(
         run,
         batches,
         ATTEMPTS,
-        prepare=_preparation(batches),
+        prepare=prepare,
         cpus=lambda batch: batch.cpus,
         started=tally.start_batch,
         preparing=tally.compiled,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.config import FIELDS, config_text, make_config
-from core.identity import config_id
 from sweep.dataset.origin import Origin, origins, origins_note
 from sweep.dataset.place import SPEC, is_place_of_runs, read_spec
 from sweep.dataset.views import existing_store, has_results, open_views
@@ -169,9 +168,11 @@ def _create_wanted_runs(dataset: DuckDBPyConnection, spec: Spec | None) -> None:
     if spec is None:
         dataset.execute("CREATE VIEW wanted_runs AS SELECT * FROM runs")
         return
-    ids = [config_id(config) for config in spec.configs]
-    wanted = "SELECT unnest($1::VARCHAR[]) AS config_id"
-    dataset.execute(f"CREATE TABLE wanted_runs AS SELECT * FROM runs SEMI JOIN ({wanted}) USING (config_id)", [ids])
+    import pyarrow as pa
+
+    dataset.register("wanted", pa.table({"name": spec.configs.names}))
+    wanted = "SELECT printf('%016x', name) AS config_id FROM wanted"
+    dataset.execute(f"CREATE TABLE wanted_runs AS SELECT * FROM runs SEMI JOIN ({wanted}) USING (config_id)")
 
 
 def _count(dataset: DuckDBPyConnection, view: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from core.config import MEM_TOTAL, Config, config_record
 
@@ -24,6 +25,21 @@ def grid_size(grid: Grid) -> int:
     return math.prod(len(values) for values in grid.values())
 
 
+def grid_strides(grid: Grid) -> dict[str, int]:
+    """For each field, how much further in the order of points its next value is."""
+    strides = {}
+    stride = 1
+    for name, values in reversed(list(grid.items())):
+        strides[name] = stride
+        stride *= len(values)
+    return strides
+
+
+def grid_point(grid: Grid, strides: Mapping[str, int], number: int) -> Point:
+    """The point of this number in the order of points."""
+    return {name: values[number // strides[name] % len(values)] for name, values in grid.items()}
+
+
 def grid_points(grid: Grid) -> Iterator[Point]:
     """Every point of the product, in order."""
     for values in itertools.product(*grid.values()):
@@ -34,11 +50,11 @@ def shared_point(grid: Grid, other: Grid) -> Point | None:
     """The first point that both grids have, if any; a field that one does not name has its default there."""
     point: Point = {}
     for name in {**grid, **other}:
-        theirs = _values(other, name)
-        common = [value for value in _values(grid, name) if value in theirs]
-        if not common:
+        theirs = set(_values(other, name))
+        common = next((value for value in _values(grid, name) if value in theirs), _NOTHING)
+        if common is _NOTHING:
             return None
-        point[name] = common[0]
+        point[name] = common
     return point
 
 
@@ -60,7 +76,7 @@ def _outside(grid: Grid, earlier: Grid) -> list[Grid]:
     pieces: list[Grid] = []
     rest = dict(grid)
     for name in {**grid, **earlier}:
-        theirs = _values(earlier, name)
+        theirs = set(_values(earlier, name))
         beyond = tuple(value for value in _values(rest, name) if value not in theirs)
         if beyond:
             pieces.append({**rest, name: beyond})
@@ -71,6 +87,8 @@ def _outside(grid: Grid, earlier: Grid) -> list[Grid]:
 def _values(grid: Grid, name: str) -> tuple[object, ...]:
     return grid[name] if name in grid else (_DEFAULTS[name],)
 
+
+_NOTHING: Final = object()  # None is a value: of guest_page
 
 # The default of initially_all_set depends on manual_protect, and mem_total has none: equal to no value of a grid.
 _DEFAULTS: Mapping[str, object] = {**config_record(Config()), "initially_all_set": None, MEM_TOTAL: None}

@@ -28,9 +28,9 @@ def field_values(name: str, values: object) -> tuple[object, ...]:
     if not listed:
         raise SpecError(f"{name}: the list is empty; give at least one value, or leave {name} out for its default")
     checked = tuple(field_value(name, value) for value in listed)
-    for position, value in enumerate(checked):
-        if value in checked[:position]:
-            raise SpecError(f"{name}: {field_text(name, value)} is there twice; name each value once")
+    if len(set(checked)) < len(checked):
+        twice = next(value for position, value in enumerate(checked) if value in checked[:position])
+        raise SpecError(f"{name}: {field_text(name, twice)} is there twice; name each value once")
     return checked
 
 

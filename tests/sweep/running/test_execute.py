@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from sweep.dataset.listing import finished
 from sweep.dataset.store import Store, open_store
 from sweep.errors import StoreError, SweepError
 from sweep.running.execute import Outcome, execute
-from sweep.running.plan import BATCH_SECONDS, Plan, Task, make_batch, make_plan
+from sweep.running.plan import BATCH_SECONDS, Task, make_batch, make_plan
 from sweep.running.tally import Progress
 from tests.sweep import engines
 from tests.sweep.engines import HOLDS, KILLS, RAISES, live_configs, quick_engine, some_configs
@@ -83,8 +84,10 @@ def test_a_live_row_tells_of_its_host_and_a_simulated_one_does_not(store: Store)
 
 
 def test_a_live_run_that_fails_is_a_failed_row_and_the_others_of_its_batch_go_on(store: Store) -> None:
-    batch = make_batch([Task(config_id(config), config, 0.1) for config in live_configs(1, RAISES, 2)], cpus=1)
-    outcome = execute(Plan((batch,), 3, 0, 0.3), store, "inline", lambda _: None, engine=quick_engine)
+    configs = live_configs(1, RAISES, 2)
+    batch = make_batch([Task(config_id(config), config, 0.1) for config in configs], cpus=1)
+    plan = dataclasses.replace(make_plan(configs, set()), batches=(batch,))
+    outcome = execute(plan, store, "inline", lambda _: None, engine=quick_engine)
     assert outcome == Outcome(done=2, failed=1)
     row = runs_of(store).loc[RAISES]
     assert (row["status"], row["error_type"], row["error"]) == ("failed", "LiveError", "vCPU 3 died of SIGSEGV")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import given
@@ -11,6 +12,7 @@ from core.config import Config, make_config
 from core.identity import config_id
 from core.run import estimated_seconds
 from sweep.running.plan import BATCH_SECONDS, LAST_BATCH_SECONDS, LIVE_BATCH_CONFIGS, make_plan, split_batch
+from sweep.spec.configs import load_spec
 from tests.sweep.engines import some_configs
 
 GRID = [
@@ -40,7 +42,7 @@ def test_a_plan_covers_each_missing_config_exactly_once(configs: list[Config], f
 
 @given(any_configs)
 def test_the_order_of_the_configs_makes_no_difference(configs: list[Config]) -> None:
-    assert make_plan(configs, set()) == make_plan(configs[::-1], set())
+    assert tuple(make_plan(configs, set()).batches) == tuple(make_plan(configs[::-1], set()).batches)
 
 
 @given(configs)
@@ -111,3 +113,18 @@ def test_a_plan_counts_the_time_of_all_cores() -> None:
 def test_the_configs_of_a_split_batch_need_as_many_cpus() -> None:
     batch = make_plan(LIVE_GRID, set()).batches[0]
     assert [single.cpus for single in split_batch(batch)] == [8] * LIVE_BATCH_CONFIGS
+
+
+def test_a_plan_of_a_spec_is_that_of_its_configs(tmp_path: Path) -> None:
+    spec_file = tmp_path / "spec.toml"
+    spec_file.write_text(
+        'name = "s"\n[fixed]\nmem_per_vcpu = "2MiB"\naccess_order = "random"\n'
+        "[[grid]]\nseed = [1, 2, 3]\nvcpus = [1, 2]\n[[grid]]\nvcpus = [3]\nengine = 'live'\nrepeat = [1, 2]\n"
+    )
+    configs = load_spec(spec_file).configs
+    finished = {config_id(configs[0]), config_id(configs[4]), config_id(configs[6])}
+    plan, listed = make_plan(configs, finished), make_plan(list(configs), finished)
+    assert tuple(plan.batches) == tuple(listed.batches)
+    assert (plan.configs_to_run, plan.already_done) == (listed.configs_to_run, listed.already_done) == (5, 3)
+    assert plan.count({config_id(config) for config in configs}) == 5
+    assert [config.engine for config in plan.examples] == ["sim", "live"]

@@ -5,14 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import SpecError
-from sweep.spec.sample import METHODS, Range, Sample, read_sample, sample_points
+from sweep.spec.sample import METHODS, Range, Sample, read_sample, sample_point, sample_rows
 
 GIB = 2**30
 
 
 def values_of(method: str, n: int, span: Range | tuple[object, ...], seed: int = 1) -> list[object]:
     """The values drawn of one field."""
-    return [point["vcpus"] for point in sample_points(Sample(n, method, seed, {"vcpus": span}))]
+    sample = Sample(n, method, seed, {"vcpus": span})
+    return [sample_point(sample, row)["vcpus"] for row in sample_rows(sample)]
 
 
 def test_a_table_is_read_with_its_ranges_and_choices() -> None:

@@ -1,5 +1,6 @@
 """What a spec means: which configs, in which order, and what of the file and the overrides they come from."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config import Config, field_text, make_config
+from core.identity import config_id
 from sweep.errors import SpecError
 from sweep.spec.configs import Spec, load_spec, resolved_text
 from sweep.spec.grid import Grid, grid_points, shared_point, without_shared_points
@@ -42,7 +44,7 @@ def test_a_grid_is_the_full_product_of_its_lists_with_the_last_changing_fastest(
 
 def test_grids_follow_each_other_and_fixed_holds_for_all(spec_path: Path) -> None:
     spec = load(spec_path, '[fixed]\nbacking = "1G"\n[[grid]]\nvcpus = [2, 4]\n[[grid]]\nmmu = "shadow"\nvcpus = [4]')
-    assert spec.configs == (
+    assert tuple(spec.configs) == (
         make_config({"backing": "1G", "vcpus": 2}),
         make_config({"backing": "1G", "vcpus": 4}),
         make_config({"backing": "1G", "vcpus": 4, "mmu": "shadow"}),
@@ -51,7 +53,7 @@ def test_grids_follow_each_other_and_fixed_holds_for_all(spec_path: Path) -> Non
 
 def test_fixed_alone_is_one_config(spec_path: Path) -> None:
     spec = load(spec_path, '[fixed]\nvcpus = 3\nmem_per_vcpu = "64MiB"\nkernel = 6.1\npml = false')
-    assert spec.configs == (Config(vcpus=3, mem_per_vcpu=2**26, kernel="6.1", pml=False),)
+    assert tuple(spec.configs) == (Config(vcpus=3, mem_per_vcpu=2**26, kernel="6.1", pml=False),)
 
 
 def test_sizes_may_be_texts_or_bytes(spec_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_sample_has_as_many_points_as_it_says(spec_path: Path) -> None:
 
 def test_an_override_replaces_the_value_in_fixed(spec_path: Path) -> None:
     spec = load(spec_path, "[fixed]\nvcpus = 2\niterations = 5", "vcpus=8")
-    assert spec.configs == (Config(vcpus=8, iterations=5),)
+    assert tuple(spec.configs) == (Config(vcpus=8, iterations=5),)
 
 
 def test_an_override_replaces_the_list_of_every_grid(spec_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_the_resolved_text_gives_the_same_configs(
     spec = load(folder / "sweep.toml", "\n".join(lines), *words)
     (folder / "resolved.toml").write_text(resolved_text(spec))
     again = load_spec(folder / "resolved.toml")
-    assert again.configs == spec.configs
+    assert tuple(again.configs) == tuple(spec.configs)
     assert again.name == spec.name
     assert resolved_text(again) == resolved_text(spec)
 
@@ -272,7 +274,7 @@ def test_every_size_is_read_back_as_it_is_written(size: int) -> None:
 def test_the_resolved_text_keeps_the_total(spec_path: Path) -> None:
     spec = load(spec_path, '[[grid]]\nmem_total = ["4GiB", "8GiB"]\nvcpus = [2, 4]')
     spec_path.write_text(resolved_text(spec))
-    assert load_spec(spec_path).configs == spec.configs
+    assert tuple(load_spec(spec_path).configs) == tuple(spec.configs)
 
 
 def test_the_resolved_text_of_a_sample_gives_the_same_configs(spec_path: Path) -> None:
@@ -288,4 +290,28 @@ def test_the_resolved_text_of_a_sample_gives_the_same_configs(spec_path: Path) -
     """
     spec = load(spec_path, text, "split=lazy,fault")
     spec_path.write_text(resolved_text(spec))
-    assert load_spec(spec_path).configs == spec.configs
+    assert tuple(load_spec(spec_path).configs) == tuple(spec.configs)
+
+
+def test_points_that_are_judged_together_are_the_configs_that_they_mean_one_by_one(spec_path: Path) -> None:
+    axes = {"seed": (3, 1, 2), "access_order": ("random", "sequential"), "repeat": (1, 0), "vcpus": (2, 1)}
+    text = "\n".join(f"{name} = {list(values)}" for name, values in axes.items()).replace("'", '"')
+    spec = load(spec_path, f"[[grid]]\n{text}\n[[grid]]\nvcpus = [4]\nrepeat = [7, 8]")
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    one_by_one = [make_config(point) for point in [*points, {"vcpus": 4, "repeat": 7}, {"vcpus": 4, "repeat": 8}]]
+    assert tuple(spec.configs) == tuple(dict.fromkeys(one_by_one))
+    assert [f"{name:016x}" for name in spec.configs.names.tolist()] == [config_id(config) for config in spec.configs]
+    assert spec.merged == len(one_by_one) - len(spec.configs)
+    kinds = {dataclasses.replace(config, seed=1, repeat=0) for config in spec.configs}
+    groups = list(spec.configs.alike())
+    assert {dataclasses.replace(config, seed=1, repeat=0) for config, _ in groups} == kinds
+    assert sorted(place for _, places in groups for place in places.tolist()) == list(range(len(spec.configs)))
+
+
+def test_where_may_ask_for_a_seed(spec_path: Path) -> None:
+    text = 'where = "seed % 2 = 0 AND repeat < vcpus"\n[fixed]\naccess_order = "random"\n'
+    spec = load(spec_path, f"{text}[[grid]]\nseed = [1, 2, 3, 4]\nrepeat = [0, 1]\nvcpus = [1, 2]")
+    assert [(config.seed, config.repeat, config.vcpus) for config in spec.configs] == [
+        *((2, 0, 1), (2, 0, 2), (2, 1, 2)),
+        *((4, 0, 1), (4, 0, 2), (4, 1, 2)),
+    ]
