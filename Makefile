@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RESULTS ?= results/cover-letter
 BASELINE := tests/data/baseline
 
-.PHONY: demo test test-kvm test-cron baseline drift lint bench clean
+.PHONY: demo test test-kvm test-cron chaos baseline drift lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/splitsweep run examples/cover_letter.toml --results $(RESULTS)
@@ -21,6 +21,10 @@ test-kvm: $(VENV)/installed-test
 # Two minutes, with Debian's package cron, as root: a real cron daemon starts a job.
 test-cron: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m cron tests/sweep/schedule
+
+# A quarter of an hour, best as root with iproute2: processes are killed and hosts cut off while a sweep runs over them.
+chaos: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m chaos tests/cluster tests/chaos tests/sweep/test_broken_cluster.py
 
 # After a change that is meant to change predictions: commit what this leaves, with the reason.
 baseline: $(VENV)/installed

@@ -1,10 +1,14 @@
-"""The one exception of this package that a user can meet."""
+"""The exceptions of this package that a user can meet."""
 
 from __future__ import annotations
 
 
 class ClusterError(Exception):
     """The cluster cannot be used. The message is one line: which address, what is wrong, what to do."""
+
+
+class BrokenClusterError(ClusterError):
+    """The cluster went away in the middle of the work: what is done is kept. The message is one line: what happened."""
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,9 @@
 * One bad batch stops nothing. An exception in the function is that batch's `Failed` event. A batch that kills its
   worker process (out of memory, a crash, a lost node) is started again, behind the others, `attempts` times in all,
   and then is `Failed` with `crashed` set.
+* A node that falls silent holds nothing up: what may have been on it is run once more elsewhere, and answers that come
+  late are harmless. A cluster that is lost is a BrokenClusterError, within seconds if its head is dead and 40 seconds
+  if it is cut off.
 * Ctrl-C, SIGTERM and SIGHUP lose nothing finished. Nothing more is handed over, what runs gets `GRACE_SECONDS` to
   finish, its events come out as usual, and the last event is `Interrupted`. See cluster/interrupts.py for a second one.
 
@@ -111,13 +114,14 @@ def fan_out(
     """
     with noticed_signals() as interrupts:
         if session.pool is not None:
-            tasks = PoolTasks(session.pool, function, prepare, cpus, started, preparing)
-            yield from _fan_out(tasks, batches, attempts, interrupts)
+            in_pool = PoolTasks(session.pool, function, prepare, cpus, started, preparing)
+            yield from _fan_out(in_pool, batches, attempts, interrupts)
         elif session.uses_ray:
             from cluster.on_ray import RayTasks
 
             interrupts.install()  # Ray has a handler of its own for SIGTERM, which exits
-            yield from _fan_out(RayTasks(function, prepare, cpus, started), batches, attempts, interrupts)
+            on_ray = RayTasks(session.address, function, prepare, cpus, started)
+            yield from _fan_out(on_ray, batches, attempts, interrupts)
         else:
             yield from _fan_out_inline(function, batches, prepare, started, preparing, interrupts)
 

@@ -29,10 +29,10 @@ _REQUEST: Final = {
 }
 
 
-def check_answers(address: str, host: str, port: int) -> None:
-    """Raise ClusterError if no Ray answers there, or none that lets this process in."""
+def check_answers(address: str, host: str, port: int, seconds: float = SECONDS) -> None:
+    """Raise ClusterError if no Ray answers there within so many seconds, or none that lets this process in."""
     try:
-        with socket.create_connection((host, port), timeout=SECONDS) as connection:
+        with socket.create_connection((host, port), timeout=seconds) as connection:
             if os.environ.get("RAY_USE_TLS", "0") != "0":
                 return  # whoever listens there wants to see certificates first
             connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, 0, b""))
@@ -42,7 +42,7 @@ def check_answers(address: str, host: str, port: int) -> None:
             _check_token(address, connection)
     except TimeoutError:
         raise ClusterError(
-            f"address {address}: nobody answers within {SECONDS:.0f} s; is the cluster up, and the port right?"
+            f"address {address}: nobody answers within {seconds:.0f} s; is the cluster up, and the port right?"
         ) from None
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -19,13 +19,15 @@ import os
 import re
 import secrets
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
 from cluster.attempt import Prepare
-from cluster.errors import ClusterError, first_line
+from cluster.errors import BrokenClusterError, ClusterError, first_line
+from cluster.keeper import Keeper, end_users
 from cluster.pool import Pool
 from cluster.probe import check_answers
 
@@ -33,6 +35,8 @@ ADDRESSES: Final = "pool, local, auto, inline, ray://HOST:PORT, HOST:PORT"
 
 OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Results are small rows' summaries; Ray would take a quarter of the memory by default."""
+
+_LEAVE_SECONDS: Final = 10.0
 
 _HOST_PORT: Final = re.compile(r"(?P<client>ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
@@ -77,11 +81,16 @@ def open_session(address: str, prepare: Prepare = None, pool: Pool | None = None
     if ray.is_initialized():
         raise ClusterError(f"address {address}: this process uses a Ray cluster already; leave that one first")
     _silence()
-    try:
-        _connect(address)
-        yield Session(address)
-    finally:
-        ray.shutdown()
+    with Keeper() if address == "local" else nullcontext() as keeper:
+        try:
+            _connect(address, keeper.folder if keeper else None)
+            yield Session(address)
+        except BrokenClusterError:
+            if keeper is not None:
+                end_users(keeper.folder, but=os.getpid())  # nothing of it has an orderly end any more
+            raise
+        finally:
+            _leave()
 
 
 def _prepare_environment(address: str) -> None:
@@ -109,7 +118,16 @@ def _silence() -> None:
     ray._private.worker._worker_logs_enabled = False
 
 
-def _connect(address: str) -> None:
+def _leave() -> None:
+    """Disconnect, and wait for it no longer than somebody may who waits for an answer: there may be none."""
+    import ray
+
+    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(_LEAVE_SECONDS)
+
+
+def _connect(address: str, folder: str | None) -> None:
     import ray
 
     try:
@@ -120,6 +138,7 @@ def _connect(address: str) -> None:
                 object_store_memory=OBJECT_STORE_BYTES,
                 configure_logging=False,
                 log_to_driver=False,
+                _temp_dir=folder,
             )
         else:
             ray.init(address=address, configure_logging=False, log_to_driver=False)

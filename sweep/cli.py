@@ -1,8 +1,8 @@
 """The command line `splitsweep`: registers the commands and is the one place that turns errors into exit codes.
 
 0: all well. 1: some configs failed, or something unforeseen happened. 2: bad usage or spec, said in one line on
-stderr. 130, 143, 129: interrupted by Ctrl-C, SIGTERM, SIGHUP; what was done is kept. Nothing heavy is imported here, so
-that `--help` answers at once.
+stderr. 69: the cluster went away. 130, 143, 129: interrupted by Ctrl-C, SIGTERM, SIGHUP. What was done is kept. Nothing
+heavy is imported here, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cluster.errors import ClusterError
+from cluster.errors import BrokenClusterError, ClusterError
 from core.errors import CacheError, ConfigError, ProfileError
 from sweep.commands.calibrate import calibrate
 from sweep.commands.compare import compare
@@ -39,6 +39,8 @@ from sweep.errors import SweepError
 USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, CacheError, ClusterError, typer.TyperException)
 """Errors that the user can put right: their message is enough."""
 
+BROKEN_CLUSTER: Final = os.EX_UNAVAILABLE
+
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 COMMANDS: Final = (
     *(run, status, query, table, plot, report, explain, validate, calibrate, compare),
@@ -52,7 +54,11 @@ app.add_typer(schedule)
 
 def main() -> None:
     """The console entry point."""
-    sys.exit(exit_code(sys.argv[1:]))
+    code = exit_code(sys.argv[1:])
+    if code == BROKEN_CLUSTER:  # Ray would wait for it once more at the interpreter's end, and then abort
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def exit_code(arguments: Sequence[str]) -> int:
@@ -71,6 +77,8 @@ def exit_code(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exception(error)
         print(f"splitsweep: {_message(error, foreseen)}", file=sys.stderr)
+        if isinstance(error, BrokenClusterError):
+            return BROKEN_CLUSTER
         return 2 if foreseen else 1
     return code if isinstance(code, int) else 0
 

@@ -74,6 +74,7 @@ def run(
       splitsweep run examples/cover_letter.toml
       splitsweep run examples/cover_letter.toml vcpus=2,4 mmu=tdp --results results/small --dry-run
     """
+    from cluster.errors import BrokenClusterError
     from cluster.interrupts import noticed_signals
     from cluster.session import check_address
     from sweep.spec.configs import load_spec
@@ -87,13 +88,16 @@ def run(
     again += ["--share-cpus"] if share_cpus else []
     again += ["--timeout", f"{timeout:g}"] if timeout is not None else []
     again += ["--binary", binary] if binary else []
-    go_on = f"splitsweep: interrupted; what is done is kept, go on with: {shlex.join(again)}\n"
+    kept = f"what is done is kept, go on with: {shlex.join(again)}"
     request = _Request(sweep, location, address, fresh, share_cpus, timeout, binary)
     with (
-        noticed_signals(_tell_of_the_second, partial(_end_at_once, go_on)),
+        noticed_signals(_tell_of_the_second, partial(_end_at_once, kept)),
         nullcontext() if dry_run else _head_start(request) as pool,
     ):
-        _run(request, pool, dry_run, go_on)
+        try:
+            _run(request, pool, dry_run, kept)
+        except BrokenClusterError as error:
+            raise BrokenClusterError(f"{error}; {kept}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class _Request:
     binary: str | None
 
 
-def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> None:
+def _run(request: _Request, pool: Pool | None, dry_run: bool, kept: str) -> None:
     from sweep.dataset.listing import finished
     from sweep.dataset.place import check_place
     from sweep.dataset.store import open_store
@@ -133,7 +137,7 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, go_on: str) -> Non
     outcome = _executed(request, plan, store, address, pool, said if plan.batches else [])
     print(f"{request.location}: {outcome.done} done, {outcome.failed} failed, {plan.already_done} done before")
     if outcome.interrupted_by is not None:
-        print(go_on, end="", file=sys.stderr)
+        print(f"splitsweep: interrupted; {kept}", file=sys.stderr)
         raise typer.Exit(128 + outcome.interrupted_by)
     if outcome.lost:
         lost = f"{outcome.lost} configs were run and are not in {request.location}"
@@ -204,13 +208,13 @@ def _tell_of_the_second(number: int) -> None:
     os.write(2, b"splitsweep: interrupted; what runs gets 5 s to end, a second signal ends it at once\n")
 
 
-def _end_at_once(go_on: str, number: int) -> None:
+def _end_at_once(kept: str, number: int) -> None:
     """What a second signal does: nobody is waited for."""
     from cluster.descendants import kill_descendants
 
     kill_descendants()
     show_cursor = "\033[?25h\n" if os.isatty(2) else ""  # a progress bar hides it
-    os.write(2, f"{show_cursor}{go_on}".encode())
+    os.write(2, f"{show_cursor}splitsweep: interrupted; {kept}\n".encode())
     os._exit(128 + number)
 
 

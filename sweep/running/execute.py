@@ -23,7 +23,7 @@ from typing import Final
 
 import core
 from cluster.attempt import Prepare
-from cluster.errors import ClusterError
+from cluster.errors import BrokenClusterError, ClusterError
 from cluster.fan_out import Done, Failed, Interrupted, fan_out
 from cluster.interrupts import noticed_signals
 from cluster.pool import Pool
@@ -73,7 +73,8 @@ def execute(
     A config that takes longer than `timeout` seconds is a failed row; without it, one that takes far longer than
     estimated. In this process (`inline`) nobody could end it. `pool` are worker processes that were started before, for
     the address `pool`. `before_work` is called when there are workers, and none of them has written anything yet.
-    Raises SweepError when the store cannot be written or the cluster cannot be used.
+    Raises SweepError when the store cannot be written or the cluster cannot be used, and BrokenClusterError when the
+    cluster goes away: what is done until then is kept.
     """
     try:
         check_address(address)
@@ -92,6 +93,8 @@ def execute(
             finish(store)
             done = plan.count(finished(store)) if plan.batches else 0
             return Outcome(done, tally.failed, interrupts.number, lost=max(0, tally.done - done))
+    except BrokenClusterError:
+        raise
     except ClusterError as error:
         raise SweepError(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.errors import BrokenClusterError
 from sweep.dataset.listing import finished
 from sweep.dataset.place import check_place, write_spec
 from sweep.dataset.store import open_store
@@ -17,13 +18,16 @@ def run_spec(sweep: Spec, location: str, address: str | None) -> None:
     store = open_store(location)
     check_place(store, fresh=False)
     plan = make_plan(sweep.configs, finished(store))
-    outcome = execute(
-        plan,
-        store,
-        address or chosen_address(plan.estimated_seconds),
-        lambda progress: None,
-        before_work=lambda: write_spec(store, resolved_text(sweep)),
-    )
+    try:
+        outcome = execute(
+            plan,
+            store,
+            address or chosen_address(plan.estimated_seconds),
+            lambda progress: None,
+            before_work=lambda: write_spec(store, resolved_text(sweep)),
+        )
+    except BrokenClusterError as error:
+        raise SweepError(f"{location}: {error}; what is done is kept, run the same again") from error
     if outcome.interrupted_by is not None:
         raise SweepError(f"{location}: interrupted; what is done is kept, run the same again")
     if outcome.lost:

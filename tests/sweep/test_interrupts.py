@@ -40,10 +40,12 @@ def start(workplace: Path, *words: str, preface: str = "") -> subprocess.Popen[s
 def await_line(process: subprocess.Popen[str], beginning: str) -> None:
     """Read what it says up to the line that begins so."""
     assert process.stderr is not None
+    said = []
     for line in process.stderr:
         if line.startswith(beginning):
             return
-    raise AssertionError(f"{beginning!r} was never said")
+        said.append(line)
+    raise AssertionError(f"{beginning!r} was never said, but {''.join(said)}")
 
 
 @pytest.mark.parametrize(
