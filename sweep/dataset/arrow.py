@@ -1,6 +1,7 @@
-"""pyarrow without pandas, which it imports when it makes its first array, only to recognise what comes from there.
+"""pyarrow made light: without pandas, and with memory that goes back when it is done with.
 
-That took a third of a second of every worker's start, of a run's, and of `status`. Nothing of ours comes from pandas.
+It imports pandas when it makes its first array, only to recognise what comes from there. That took a third of a second
+of every worker's start, of a run's, and of `status`. Nothing of ours comes from pandas.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ class _NoPandas:
         if name == "pandas":
             raise ModuleNotFoundError(name=name)
         return None
+
+
+def spare_memory() -> None:
+    """Let pyarrow take memory from the C library: its own allocator keeps 50 MiB more of a query, and saves no time."""
+    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def spare_pandas() -> None:

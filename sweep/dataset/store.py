@@ -33,12 +33,13 @@ import pyarrow as pa
 import pyarrow.fs as fs
 
 from core.rows import Row
-from sweep.dataset.arrow import spare_pandas
+from sweep.dataset.arrow import spare_memory, spare_pandas
 from sweep.dataset.schema import PHASES, RUNS
 from sweep.dataset.shard import Shard, shard_of_rows
 from sweep.errors import StoreError
 
 spare_pandas()
+spare_memory()
 
 OBJECT_STORES: Final = ("s3", "gcs", "abfs")
 

@@ -164,15 +164,15 @@ def _status(location: str, dataset: DuckDBPyConnection, spec: Spec | None, spec_
 
 
 def _create_wanted_runs(dataset: DuckDBPyConnection, spec: Spec | None) -> None:
-    """The runs that the spec asks for as a table, or all of them where no spec can be read."""
-    if spec is None:
-        dataset.execute("CREATE VIEW wanted_runs AS SELECT * FROM runs")
-        return
-    import pyarrow as pa
+    """A view of the runs that the spec asks for, or of all where no spec can be read."""
+    wanted = ""
+    if spec is not None:
+        import pyarrow as pa
 
-    dataset.register("wanted", pa.table({"name": spec.configs.names}))
-    wanted = "SELECT printf('%016x', name) AS config_id FROM wanted"
-    dataset.execute(f"CREATE TABLE wanted_runs AS SELECT * FROM runs SEMI JOIN ({wanted}) USING (config_id)")
+        dataset.register("wanted_names", pa.table({"name": spec.configs.names}))
+        dataset.execute("CREATE TABLE wanted AS SELECT printf('%016x', name) AS config_id FROM wanted_names")
+        wanted = "SEMI JOIN wanted USING (config_id)"
+    dataset.execute(f"CREATE VIEW wanted_runs AS SELECT * FROM runs {wanted}")
 
 
 def _count(dataset: DuckDBPyConnection, view: str) -> int:
