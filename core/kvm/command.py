@@ -8,6 +8,7 @@ from typing import Final
 
 from core.config import Config
 from core.kvm.errors import SelftestError
+from core.kvm.options import fraction_of
 from core.kvm.releases import EAGER_SPLITTING, SPLIT_AT_FAULT, Release, generation
 
 HUGE_PAGE_SOURCES: Final = {"4K": "anonymous", "2M": "anonymous_hugetlb_2mb", "1G": "anonymous_hugetlb_1gb"}
@@ -94,11 +95,12 @@ def _writes(config: Config, offered: Set[str]) -> list[str]:
         if config.populate_writes != "all":
             raise SelftestError("populate_writes: a test with -w writes all pages in populate; allowed: all")
         return ["-w", str(config.write_percent)]
-    if "f" in offered and config.write_pattern == "stride" and config.write_percent and not 100 % config.write_percent:
+    fraction = fraction_of(config.write_percent) if config.write_percent else None
+    if "f" in offered and config.write_pattern == "stride" and fraction:
         if config.populate_writes != "same":
             raise SelftestError("populate_writes: a test with -f writes the same pages in populate; allowed: same")
-        return ["-f", str(100 // config.write_percent)]
-    has = "-w (write_pattern = random)" if "w" in offered else "-f (write_pattern = stride, divisors of 100)"
+        return ["-f", str(fraction)]
+    has = "-w (write_pattern = random)" if "w" in offered else "-f (write_pattern = stride, every Nth page)"
     raise SelftestError(
         f"write_pattern: this test cannot write {config.write_percent}% as {config.write_pattern}; it has {has}"
     )

@@ -187,8 +187,18 @@ def _size(text: str) -> int:
 
 
 def _share(text: str) -> int:
-    """Percent of the pages that `-f N` writes: one in N."""
+    """Percent of the pages that `-f N` writes, rounded down: one in N."""
     fraction = _number("f", text)
-    if fraction == 0 or 100 % fraction:
-        raise SelftestError(f"-f {text}: is no whole percentage of writes; allowed: divisors of 100, like 5")
-    return 100 // fraction
+    percent = 100 // fraction if fraction else 0
+    if not percent or fraction_of(percent) != fraction:
+        raise SelftestError(
+            f"-f {text}: no percentage of writes means the same pages; "
+            f"allowed: {', '.join(str(100 // share) for share in range(100, 0, -1) if fraction_of(share))}"
+        )
+    return percent
+
+
+def fraction_of(percent: int) -> int | None:
+    """The N of the option `-f N` that writes this percentage, rounded down: 5 for 20, 3 for 33; None if none does."""
+    fraction = 100 // percent
+    return fraction if 100 // fraction == percent else None

@@ -27,6 +27,7 @@ _ESCAPE: Final = re.compile(
     r"|\^\[\[[0-9;?]*[A-Za-z]"  # colours, as `cat -v` shows them
     r"|[\ufeff\u200b]"
 )
+_QUOTED: Final = re.compile(r'"(.*)",?')  # of a list in JSON or YAML
 _BACKSPACE: Final = re.compile(r"[^\x08]\x08")
 
 _CLOCK: Final = r"\d{1,2}:\d\d:\d\d(?:[.,]\d+)?"
@@ -37,7 +38,7 @@ _KNOWN: Final = re.compile(
     r"[>#|] ?"  # mail, TAP and kselftest, containers
     r"|<\d{1,3}>"  # priority of a log message
     r"|\[ *\d+\.\d+\](?:\[ *[TC]\d+\])?:? ?"  # the kernel's clock
-    rf"|{_WHEN} [\w.-]+ [\w.@/()-]+(?:\[\d+\])?: ?"  # syslog and journal
+    rf"|{_WHEN} (?!Test iterations|Random seed)[\w.-]+ [\w.@/()-]+(?:\[\d+\])?: ?"  # syslog and journal
     rf"|\[?{_WHEN}\]?[:,]? +"  # a clock
 )
 
@@ -83,7 +84,9 @@ def _printable(line: str) -> str:
     shown = _ESCAPE.sub("", line.replace("\N{NO-BREAK SPACE}", " "))
     while _BACKSPACE.search(shown):
         shown = _BACKSPACE.sub("", shown, count=1)
-    return shown.strip()
+    shown = shown.strip()
+    quoted = _QUOTED.fullmatch(shown)
+    return quoted[1].strip() if quoted else shown
 
 
 def _repeated_prefixes(lines: Iterable[str]) -> list[re.Pattern[str]]:
@@ -98,7 +101,7 @@ def _repeated_prefixes(lines: Iterable[str]) -> list[re.Pattern[str]]:
 
 
 def _freed(number: int, line: str, repeated: Sequence[re.Pattern[str]]) -> Line:
-    rest = _without(line, [*repeated, _KNOWN])
+    rest = _without(f"{line} ", [*repeated, _KNOWN]).rstrip()  # the prefix of an empty line has lost its space
     return Line(number, rest, line[: len(line) - len(rest)])
 
 

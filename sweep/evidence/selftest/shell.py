@@ -34,7 +34,9 @@ _SHOWN: Final = re.compile(
 )
 _BOOT: Final = re.compile(rf"\bkvm[\w-]*\.({'|'.join(MODULES)})=(\w+)")
 _READS: Final = re.compile(rf"(?:^|[\s;])(?:cat|head)\s+((?:\S*/)?(?:{'|'.join(MODULES)})(?:\s+\S+)*)\s*$")
-_UNAME: Final = re.compile(r"Linux (\S+) (\d+\.\d+\S*) #\d+\S* .*")
+_UNAME: Final = re.compile(r"Linux (?!version )(?:([A-Za-z][\w.-]*) )?(\d+\.\d+\S*)(?: (?:#\d|x86_64).*)?")
+_PROC_VERSION: Final = re.compile(r"Linux version (\d+\.\d+\S*) \(.*")
+_SUBSTITUTED: Final = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,11 @@ def read_shell_line(line: str) -> ShellLine:
 
     Raises SelftestError, or ConfigError, for an option of the test with which it would not run.
     """
+    line = _SUBSTITUTED.sub("$_", line)
     if options := read_test(line):
         return ShellLine(options=options)
+    if match := _PROC_VERSION.fullmatch(line):
+        return ShellLine(kernel_release=match[1])
     if match := _UNAME.fullmatch(line):
         return ShellLine(host=match[1], kernel_release=match[2])
     if match := _SET.search(line):
@@ -90,6 +95,7 @@ def read_shell_line(line: str) -> ShellLine:
 
 def read_test(line: str) -> Options | None:
     """The options of a line that runs the test, as `set -x` or a copied prompt leaves it; None for any other line."""
+    line = _SUBSTITUTED.sub("$_", line)  # what other commands print there is not to be seen
     name = _TEST.search(line)
     before = re.split(r"[;&|(]\s*", line[: name.start() + 1])[-1].rstrip() if name else ""
     if name is None or _NOT_RUN.match(before) or before.endswith(("-o", "-o ./")):

@@ -64,9 +64,10 @@ def test_a_command_line_says_what_its_config_says(fields: dict[str, object]) -> 
     assert not options.ignored
 
 
-def test_old_tests_write_every_nth_page() -> None:
-    wanted = config(write_percent=20, write_pattern="stride", populate_writes="same")
-    assert command_options(wanted, OLD)[-2:] == ["-f", "5"]
+@pytest.mark.parametrize(("percent", "fraction"), [(20, "5"), (33, "3")])
+def test_old_tests_write_every_nth_page(percent: int, fraction: str) -> None:
+    wanted = config(write_percent=percent, write_pattern="stride", populate_writes="same")
+    assert command_options(wanted, OLD)[-2:] == ["-f", fraction]
 
 
 @pytest.mark.parametrize(

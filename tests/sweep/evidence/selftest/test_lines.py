@@ -80,6 +80,20 @@ def test_other_lines_stay_as_they_are(line: str) -> None:
     assert [found.text for found in lines_of("\n".join([*OWN, line]))] == [*OWN, line]
 
 
+@pytest.mark.parametrize("line", ["Test iterations: 2", "Random seed: 0x52", "Testing guest mode: PA-bits:ANY"])
+def test_behind_a_clock_the_tests_own_words_are_no_host_and_program(line: str) -> None:
+    assert lines_of(f"2024-05-01T10:20:30.1234567Z {line}")[0].text == line
+
+
+def test_an_empty_line_behind_a_prefix_is_empty() -> None:
+    text = "\n".join(f"guest-1  | {line}" for line in [OWN[0], "", *OWN[1:]])
+    assert [line.text for line in lines_of(text)] == [OWN[0], "", *OWN[1:]]
+
+
+def test_lines_may_be_the_strings_of_a_list() -> None:
+    assert [line.text for line in lines_of("\n".join(f'    "{line}",' for line in OWN))] == OWN
+
+
 def test_bare_and_prefixed_lines_may_be_mixed() -> None:
     text = f"{OWN[0]}\n# {OWN[1]}\n[  1.000000] {OWN[2]}\n"
     assert [line.text for line in lines_of(text)] == [*OWN, ""]

@@ -36,12 +36,20 @@ def test_a_prompt_is_taken_away_and_may_name_the_host(line: str, command: str, h
         "cd tools/testing/selftests/kvm && ./dirty_log_perf_test -v 2 > out",
         "for i in 1 2 3; do ./dirty_log_perf_test -v 2; done",
         'ssh host "./dirty_log_perf_test -v 2"',
+        "taskset -c $(seq -s, 0 7) ./dirty_log_perf_test -v 2",
     ],
 )
 def test_a_line_that_runs_the_test_gives_its_options(line: str) -> None:
     options = read_test(line)
     assert options is not None
     assert (options.fields, options.unreadable, options.all_unreadable) == ({"vcpus": 2}, frozenset(), False)
+
+
+@pytest.mark.parametrize("value", ["$(nproc)", "$((2 * 4))", "`nproc`", "$(nproc --all | head -1)"])
+def test_what_another_command_prints_is_not_there_to_read_and_what_follows_is(value: str) -> None:
+    options = read_test(f"./dirty_log_perf_test -v {value} -s anonymous_hugetlb_1gb")
+    assert options is not None
+    assert (options.fields, options.unreadable) == ({"backing": "1G"}, {"vcpus"})
 
 
 def test_a_harness_runs_the_test_with_its_defaults() -> None:
@@ -87,6 +95,7 @@ def test_parameters_are_set_or_shown(line: str, parameters: dict[str, bool]) -> 
 def test_a_value_that_is_not_there_to_read_is_told() -> None:
     line = read_shell_line("echo $eager > /sys/module/kvm/parameters/eager_page_split")
     assert line == ShellLine(unreadable=frozenset({"eager_page_split"}))
+    assert read_shell_line("echo $(cat old) > /sys/module/kvm/parameters/eager_page_split") == line
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,24 @@ def test_what_the_next_lines_show_is_told() -> None:
     assert read_shell_line("cat /sys/module/kvm/parameters/tdp_mmu").prints == ("tdp_mmu",)
     assert read_shell_line("uname -r").prints == ("kernel_release",)
     assert read_shell_line("hostname").prints == ("host",)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "release"),
+    [
+        ("Linux 6.1.75+ x86_64", None, "6.1.75+"),
+        ("Linux hv7 5.15.167.4-microsoft-standard-WSL2", "hv7", "5.15.167.4-microsoft-standard-WSL2"),
+        ("Linux 6.12.0", None, "6.12.0"),
+        ("Linux version 6.1.0-18-amd64 (debian-kernel@lists.debian.org) (gcc-12) #1 SMP", None, "6.1.0-18-amd64"),
+    ],
+)
+def test_the_kernel_says_which_it_is_in_several_ways(line: str, host: str | None, release: str) -> None:
+    assert read_shell_line(line) == ShellLine(host=host, kernel_release=release)
+
+
+def test_a_sentence_about_linux_names_no_kernel() -> None:
+    assert not read_shell_line("Linux kernels since 6.4 clear faster")
+    assert not read_shell_line("Linux 6.1 and 6.12 say the same")
 
 
 def test_uname_names_host_and_kernel() -> None:
