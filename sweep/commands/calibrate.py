@@ -31,6 +31,9 @@ def calibrate(
     base: Annotated[str, typer.Option(help="Profile of another host: what the timings do not tell is as there.")] = (
         "cascade-lake-2022"
     ),
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Which of the timings, as in \"host = 'hv7'\".")
+    ] = None,
     host: Annotated[bool, typer.Option("--host", help="Measure this host with the live engine instead.")] = False,
     memory: Annotated[
         str, typer.Option(metavar="SIZE", help="With --host: guest memory; more takes longer and errs less.")
@@ -40,9 +43,10 @@ def calibrate(
     """Fit a cost profile to measured timings, and say which parameters they determine.
 
     What the timings do not determine stays near the base profile and is named; populate is left out, and a timing that
-    fits badly weighs less. Takes about a minute for the published timings. Use the profile with profile=PROFILE.toml in
-    a spec or on the command line, and check it with validate. --host takes no timings: it measures the live engine's
-    own costs on this machine, which should do nothing else meanwhile, in about half a minute.
+    fits badly weighs less. Of timings of several hosts --where says which one's. Takes about a minute for the published
+    timings. Use the profile with profile=PROFILE.toml in a spec or on the command line, and check it with validate.
+    --host takes no timings: it measures the live engine's own costs on this machine, which should do nothing else
+    meanwhile, in about half a minute.
 
     \b
     Example:
@@ -55,6 +59,8 @@ def calibrate(
 
     if host == (data is not None):
         raise SweepError("calibrate: give either DATA (published, a CSV or a dataset) or --host")
+    if host and where is not None:
+        raise SweepError("--where chooses among timings; --host takes none")
     if output is None:
         if not host:
             raise SweepError("Missing option '-o': the profile to write, as in -o mine.toml")
@@ -64,21 +70,23 @@ def calibrate(
     if not output.absolute().parent.is_dir():
         raise SweepError(f"-o {output}: there is no folder {output.parent}; create it first")
     profile = load_profile(base)
-    text, report = _measured_host(profile, memory, repeats) if data is None else _fitted(data, profile, output)
+    text, report = _measured_host(profile, memory, repeats) if data is None else _fitted(data, where, profile, output)
     output.write_text(text)
     for line in report:
         print(line)
     print(f"{output}: written")
 
 
-def _fitted(data: str, base: Profile, output: Path) -> tuple[str, list[str]]:
+def _fitted(data: str, where: str | None, base: Profile, output: Path) -> tuple[str, list[str]]:
     """The profile fitted to timings as a file's text, and what is said of it."""
     from core.run import warm_up
     from sweep.evidence.fit import FITTED, fit_profile, prior_for
     from sweep.evidence.measurements import is_modelled
     from sweep.evidence.profile_text import profile_text
+    from sweep.evidence.selection import check_one_host, selected
 
-    found = _timings(data)
+    found = selected(_timings(data), where, data)
+    check_one_host(found, data)
     measured = [timing for timing in found if is_modelled(timing)]
     if not measured:
         raise SweepError(f"{data}: holds nothing but times of populate, which is mostly the host's own work")
@@ -87,7 +95,8 @@ def _fitted(data: str, base: Profile, output: Path) -> tuple[str, list[str]]:
     populate = f", without {left_out} of populate, which is mostly the host's own work" if left_out else ""
     print(f"fitting up to {len(FITTED)} parameters to {len(measured)} timings{populate} ...", file=sys.stderr)
     fit = fit_profile(measured, base, prior_for(measured, base), output.stem)
-    return profile_text(fit, f"Fitted by splitsweep calibrate to {len(measured)} timings: {data}"), _report(fit, base)
+    chosen = data if where is None else f"{data} where {' '.join(where.split())}"
+    return profile_text(fit, f"Fitted by splitsweep calibrate to {len(measured)} timings: {chosen}"), _report(fit, base)
 
 
 def _timings(data: str) -> Sequence[Measured]:

@@ -32,6 +32,9 @@ def validate(
         str | None,
         typer.Option(metavar="DATA", help="Own measurements instead of the published ones: a CSV file or a dataset."),
     ] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Which of the timings, as in \"mmu = 'tdp'\".")
+    ] = None,
     cross_validate: Annotated[
         bool,
         typer.Option("--cross-validate", help="Predict each table, and each vCPU count, from a fit to the others too."),
@@ -56,20 +59,25 @@ def validate(
     """
     from core.costs.profile import load_profile
     from sweep.evidence.measurements import is_modelled, published_as_measured, read_measurements
+    from sweep.evidence.selection import selected
     from sweep.evidence.validation import configs_to_run, predictions, run_all, with_profile
     from sweep.evidence.validation_text import check_form, csv_header, csv_lines, validation_text
     from sweep.running.progress import shown_progress
 
     check_form(form)
     if live is not None:
-        if against is not None or cross_validate:
-            raise SweepError("--live measures this host now; leave out --against and --cross-validate")
+        if against is not None or cross_validate or where is not None:
+            raise SweepError("--live measures this host now; leave out --against, --where and --cross-validate")
         _print_live(live, profile, repeats, form)
         return
     load_profile(profile or DEFAULT_PROFILE)  # what is wrong with it is said first
     measured = published_as_measured() if against is None else read_measurements(against)
-    _say_what_is_left_out(measured, against)
+    measured = selected(measured, where, against or "published")
+    if where is None or against is not None:
+        _say_what_is_left_out(measured, against)
     measured = tuple(filter(is_modelled, measured))
+    if not measured:
+        raise SweepError(f"{against}: holds nothing but times of populate, which is mostly the host's own work")
     if against is not None or profile is not None:
         timings = with_profile(measured, profile or DEFAULT_PROFILE)
     else:

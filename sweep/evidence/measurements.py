@@ -50,7 +50,7 @@ class MeasurementError(SweepError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One timing: `seconds` of a phase of a config, its table, what kind of time it is, and its host if it is named."""
+    """One timing: `seconds` of a phase of a config, its table, what kind of time it is, and what it was taken on."""
 
     config: Config
     phase: str
@@ -58,7 +58,8 @@ class Measured:
     seconds: float
     table: str
     kind: str = "measured"  # or published, or simulated
-    host: str = ""
+    host: str = ""  # empty if it is not named
+    release: str = ""  # of its kernel, likewise
 
 
 def published_as_measured(host: str | None = None) -> tuple[Measured, ...]:
@@ -78,7 +79,7 @@ def measured_of(measurement: Measurement) -> Measured:
     config = dataclasses.replace(measurement.config, profile=measurement.host)
     phase, iteration, source = measurement.phase, measurement.iteration, measurement.source
     timing = _measured(config, phase, iteration, measurement.seconds, source)
-    return dataclasses.replace(timing, kind="published", host=measurement.host)
+    return dataclasses.replace(timing, kind="published", host=measurement.host, release=measurement.release)
 
 
 def not_modelled() -> tuple[Measurement, ...]:
@@ -185,7 +186,7 @@ def _measured_of_line(line: Mapping[str | None, str | None]) -> Measured:
     if iteration and iteration > config.iterations:
         raise MeasurementError(f"iteration: {iteration} is beyond the run's iterations, {config.iterations}")
     timing = _measured(config, phase, iteration, _seconds(cells["seconds"]), cells["source"])
-    return dataclasses.replace(timing, host=cells.get("host", ""))
+    return dataclasses.replace(timing, host=cells.get("host", ""), release=cells.get("release", ""))
 
 
 def _iteration(phase: str, text: str) -> int | None:
@@ -224,7 +225,8 @@ def _read_dataset(location: str) -> Iterator[Measured]:
     from sweep.dataset.views import open_dataset
 
     names = [name for name in FIELDS if name not in ("engine", "profile")]
-    columns = ", ".join(("engine = 'kvm' AS measured", "engine", "origin", *names, "phase", "iteration", "seconds"))
+    told = ("engine = 'kvm' AS measured", "engine", "origin", "host", "kernel_release")
+    columns = ", ".join((*told, *names, "phase", "iteration", "seconds"))
     with open_dataset(location) as dataset:
         rows = select(dataset, f"SELECT {columns} FROM phases WHERE seconds > 0 ORDER BY ALL").to_pylist()
     rows = [row for row in rows if row["measured"]] or rows
@@ -240,4 +242,7 @@ def _read_dataset(location: str) -> Iterator[Measured]:
         config = make_config({name: row[name] for name in names})
         source = location if len(origins) == 1 else f"{location}, {row['origin']}"  # two hosts do not repeat each other
         timing = _measured(config, row["phase"], row["iteration"], row["seconds"], source)
-        yield dataclasses.replace(timing, kind="simulated" if row["engine"] == "sim" else "measured")
+        if row["engine"] == "sim":
+            yield dataclasses.replace(timing, kind="simulated")  # on whatever host: predictions are of their profile's
+        else:
+            yield dataclasses.replace(timing, host=row["host"] or "", release=row["kernel_release"] or "")

@@ -104,7 +104,7 @@ def test_the_equations_find_the_costs_that_a_simulated_host_has(monkeypatch: pyt
         (["calibrate", "--host", "--memory", "many"], "mem_per_vcpu"),
         (["calibrate", "--host", "-o", "host.txt"], "a profile is a .toml file"),
         (["validate", "--live", "absent.toml"], "absent.toml: no such file"),
-        (["validate", "--live", "tiny.toml", "--cross-validate"], "leave out --against and --cross-validate"),
+        (["validate", "--live", "tiny.toml", "--cross-validate"], "leave out --against, --where and --cross-validate"),
         (["validate", "--live", "tiny.toml", "--profile", "absent.toml"], "no profile 'absent.toml'"),
         (["validate", "--live", "many.toml"], "vcpus = 4096, but this process may use"),
         (["validate", "--live", "touch.toml"], "touch_memory = true"),
