@@ -196,15 +196,20 @@ def _solved(problem: _Problem, start: Matrix, used: Mask, name: str) -> Fit:
         place, gain = _improved(badness, place, step * min(1.0, LONGEST_STEP / max(1e-12, longest)), lowest)
         residual, moves = _residual(problem, place)
         before = scatters
+        freedoms = (
+            _freedom(moves, weights, information, used & of_guest),
+            _freedom(moves, weights, information, used & ~of_guest),
+        )
         scatters = (
-            _scatter(residual, moves, weights, information, used & of_guest),
-            _scatter(residual, moves, weights, information, used & ~of_guest),
+            _scatter(residual, weights, freedoms[0], used & of_guest),
+            _scatter(residual, weights, freedoms[1], used & ~of_guest),
         )
         scatter = np.where(of_guest, *scatters)
         settled = all(abs(now / then - 1) < SETTLED for now, then in zip(scatters, before, strict=True))
         if settled and gain < LEAST_GAIN:
             break
-    weights = _weights(residual, scatter) * used
+    scatters = (scatters[0] * _widening(freedoms[0]), scatters[1] * _widening(freedoms[1]))
+    weights = _weights(residual, np.where(of_guest, *scatters)) * used
     covariance = np.asarray(np.linalg.inv(precision + (moves.T * weights) @ moves), np.float64)
     tables = [timing.table if is_used else None for timing, is_used in zip(problem.measured, used, strict=True)]
     uncertainty = Uncertainty(
@@ -297,13 +302,26 @@ def _improved(badness: Callable[[Matrix], float], place: Matrix, step: Matrix, l
     return place, 0.0
 
 
-def _scatter(residual: Matrix, moves: Matrix, weights: Matrix, information: Matrix, which: Mask) -> float:
-    """The scatter of timings around a fit that has used up some of it."""
-    residual, moves, weights = residual[which], moves[which], weights[which]
+def _freedom(moves: Matrix, weights: Matrix, information: Matrix, which: Mask) -> float:
+    """How many timings, with what was believed of them, tell the scatter: those that the fit has not used up."""
+    moves, weights = moves[which], weights[which]
     used = float(np.sum(weights * np.einsum("ij,ij->i", moves @ np.linalg.inv(information), moves)))
+    return SCATTER_WEIGHT + max(0.0, len(weights) - used)
+
+
+def _scatter(residual: Matrix, weights: Matrix, freedom: float, which: Mask) -> float:
+    """The scatter of timings around a fit."""
+    residual, weights = residual[which], weights[which]
     trust = weights / weights.max(initial=1e-12)
     squares = SCATTER_WEIGHT * SCATTER**2 + float(np.sum(trust * residual**2)) / TRUSTED
-    return max(LEAST_SCATTER, math.sqrt(squares / (SCATTER_WEIGHT + max(0.0, len(residual) - used))))
+    return max(LEAST_SCATTER, math.sqrt(squares / freedom))
+
+
+def _widening(freedom: float) -> float:
+    """By how much wider an interval is of a scatter that so few timings tell: Student's t beside the normal."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.95)) / NORMAL_90
 
 
 def _scatter_between_tables(
