@@ -12,7 +12,7 @@ from typing import Any, Final
 from core.config import CONCURRENT_FIELDS, FIELDS, LIVE_FIELDS, OPTIONAL_FIELDS, Config, config_record
 from core.costs.profile import load_profile
 
-ENGINE_VERSION: Final = "4"
+ENGINE_VERSION: Final = "5"
 """Version of the semantics: raised when the same config may give other rows, so that old results are not reused."""
 
 

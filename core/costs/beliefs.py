@@ -50,6 +50,7 @@ BELIEFS: Final[Mapping[str, tuple[float, float]]] = {
     "ioctl.clear_since_6_4": (0.55, 0.2),  # 160 vCPUs: a clear of 3.145 s takes 1.883 s, its walks included
     "ioctl.clear_page_dbit_ns": (28, 0.5),
     "ioctl.clear_page_protect_ns": (15, 0.5),
+    "ioctl.clear_word_ns": (25, 0.7),  # an atomic exchange and a few calls
     "ioctl.walk_root_ns": (35, 0.5),
     "ioctl.get_word_ns": (1.6, 0.4),
     "ioctl.get_first_word_ns": (1.6, 0.4),  # a page fault of the host for every 512 words

@@ -138,6 +138,8 @@ def _ioctl_counts(config: Config, row: Row, costs: dict[str, float]) -> dict[str
     changed = row["write_protected"] + row["dirty_cleared"]
     words = config.pages / 64
     counts = {"split_child": splits * 512.0, "flush": float(row["tlb_flushes"] > 0) * config.slots}
+    if config.mmu != "tdp" and config.kernel != "7.3":
+        counts["flush_split"] = splits
     if row["phase"] in ("enable", "disable"):
         counts["slot"] = config.slots
     if row["phase"] == "enable":
@@ -148,7 +150,8 @@ def _ioctl_counts(config: Config, row: Row, costs: dict[str, float]) -> dict[str
     elif row["phase"] == "clear":
         walks = 1 + config.initially_all_set * (1 + (config.split == "eager"))
         counts |= {"protect" if splits else "clear_page": changed, "split_cache": splits}
-        counts["walk_root"] = (min(words, changed) if row["dirty_cleared"] else words) * walks
+        counts["clear_word"] = min(words, changed) if row["dirty_cleared"] else words
+        counts["walk_root"] = counts["clear_word"] * walks
     else:
         dropped = row["zapped_4k"]
         looked_up = dropped if config.mmu == "legacy_tdp" and dropped else config.pages

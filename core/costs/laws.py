@@ -44,6 +44,7 @@ COSTS: Final = layout(
         "walk_entry",
         "protect",
         "split_cache",
+        "clear_word",
         "walk_root",
         "clear_page",
         "get_word",
@@ -52,6 +53,7 @@ COSTS: Final = layout(
         "host_level",
         "flush",
         "flush_table",  # after a table that a disable has dropped
+        "flush_split",  # after a leaf that an eager split has replaced
         "kick",  # an exit that somebody else forces, and the way back
         "timeslice",  # after which the ioctl thread has to let others run; 0: it has a CPU to itself
         "live_fault",  # what the live engine need not spin for
@@ -108,6 +110,7 @@ def cost_nanoseconds(config: Config, profile: Profile) -> dict[str, float]:
         "walk_entry": profile["ioctl.walk_entry_ns"] * scan,
         "protect": profile["ioctl.protect_ns"] * update,
         "split_cache": profile["ioctl.split_cache_ns"] * update if config.split_cache == "refilled" else 0.0,
+        "clear_word": profile["ioctl.clear_word_ns"],
         "walk_root": profile["ioctl.walk_root_ns"] * scan if config.mmu in ("tdp", "nested") else 0.0,
         "clear_page": _clear_page(config, profile) * update,
         "get_word": profile["ioctl.get_word_ns"],
@@ -116,6 +119,7 @@ def cost_nanoseconds(config: Config, profile: Profile) -> dict[str, float]:
         "host_level": profile["ioctl.host_level_ns"],
         "flush": profile["ioctl.flush_ns"],
         "flush_table": profile["ioctl.flush_ns"],
+        "flush_split": profile["ioctl.flush_ns"],
         "kick": profile["guest.kick_ns"] * guest,
         "timeslice": profile["machine.timeslice_ns"] if vcpus >= profile["machine.cpus"] else 0,
         "live_fault": profile["live.fault_ns"],

@@ -62,6 +62,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "ioctl.clear_since_6_4": "that cost in kernels since 6.4, which change the SPTE in place, as a part of what it was",
     "ioctl.clear_page_dbit_ns": "re-protecting one dirty page by its D-bit, legacy_tdp",
     "ioctl.clear_page_protect_ns": "re-protecting one dirty page by write-protection, shadow, nested and legacy_tdp",
+    "ioctl.clear_word_ns": "taking one 64-page word of the bitmap, and handing it to the MMU",
     "ioctl.walk_root_ns": "one walk of a clear from the root of the TDP MMU's tree to a 64-page word (tdp, nested)",
     "ioctl.get_word_ns": "copying one 64-page word of the dirty bitmap to user space",
     "ioctl.get_first_word_ns": "the same, more the first time: user space's bitmap has no pages yet",

@@ -146,7 +146,7 @@ def _unit(machine, costs, memory, simulation, phase, first, end):
     for chunk in range(chunk_of(machine, machine.first + first), chunk_of(machine, machine.first + end - 1) + 1):
         own(memory, machine, chunk)
     if ioctl.stage == SPLIT:
-        return _split_unit(machine, costs, memory, counters, first)
+        return _split_unit(machine, costs, memory, counters, phase, first)
     if phase.ioctl == ENABLE:
         ioctl.changed = 1  # KVM flushes after an enable, whatever it found
         return _enable_unit(machine, costs, memory, counters, ioctl.stage, first, end)
@@ -203,7 +203,7 @@ def _unit_end(machine, phase, first):
 
 
 @kernel
-def _split_unit(machine, costs, memory, counters, number):
+def _split_unit(machine, costs, memory, counters, phase, number):
     """Split the huge leaves over one 2M region, in all roots."""
     page = machine.first + number
     made, splits = 0, splits_so_far(counters)
@@ -211,18 +211,26 @@ def _split_unit(machine, costs, memory, counters, number):
         level = leaf_level(memory, machine, root, page)
         if level > machine.track_level:
             made += split_down_to(memory, machine, counters, root, page, level, machine.track_level)
-    return _split_time(machine, costs, counters, made, splits_so_far(counters) - splits)
+    return _split_time(machine, costs, counters, phase, made, splits_so_far(counters) - splits)
 
 
 @kernel
-def _split_time(machine, costs, counters, made, splits):
-    """Time of eager splits that made so many leaves, and their flushes: the rmap MMUs flushed after each up to 6.12.
+def _split_time(machine, costs, counters, phase, made, splits):
+    """Time of eager splits that made so many leaves, and of their flushes: the rmap MMUs flush for each up to 6.12.
 
     A table that another root had already is only linked.
     """
-    if machine.rmap and machine.flush_each_split:
-        counters.tlb_flushes += splits
-    return made * costs.split_child + (splits - made // CHILDREN) * costs.table_hold
+    spent = made * costs.split_child + (splits - made // CHILDREN) * costs.table_hold
+    if not machine.flush_each_split:
+        return spent
+    counters.tlb_flushes += splits
+    return spent + splits * _flush_time(machine, costs, phase, costs.flush_split)
+
+
+@inlined
+def _flush_time(machine, costs, phase, request):
+    """Time of one flush inside a walk: its request, and CPUs to interrupt only where vCPUs run; the test's are idle."""
+    return request + (machine.vcpus * costs.flush_cpu if phase.guest else 0)
 
 
 @kernel
@@ -297,7 +305,7 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
             continue
         # the TDP MMU, which is L1's too, is walked from its root for the 4K entries; with initially_all_set before that
         # to write-protect huge leaves, and to split them
-        spent += costs.walk_root * (1 + machine.all_set + machine.all_set * machine.eager)
+        spent += costs.clear_word + costs.walk_root * (1 + machine.all_set + machine.all_set * machine.eager)
         ioctl.changed = 1
         splits = splits_so_far(counters)
         made, visited, changed = rearm_word(memory, machine, counters, word, mask)
@@ -305,7 +313,7 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
         region = (machine.first + (word << 6)) >> 9
         if splits:
             ioctl.split_region = region
-            spent += _split_time(machine, costs, counters, made, splits) + splits * costs.split_cache
+            spent += _split_time(machine, costs, counters, phase, made, splits) + splits * costs.split_cache
         # an entry that this very clear has made is in this CPU's cache, as in the walk of an enable
         page_cost = costs.protect if ioctl.split_region == region else costs.clear_page
         # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are
@@ -333,10 +341,9 @@ def _disable_unit(machine, costs, memory, simulation, phase, first, end):
             spent += dropped * (costs.zap + costs.host_level)
         else:
             flushes = simulation.counters.tlb_flushes
-            # idle vCPUs, as in the test, need no interrupt
-            interrupted = costs.flush_table + (machine.vcpus * costs.flush_cpu if phase.guest else 0)
             dropped = collapse_table(memory, machine, simulation.counters, root, page)
-            spent += (simulation.counters.tlb_flushes - flushes) * interrupted + dropped * costs.zap
+            flushes = simulation.counters.tlb_flushes - flushes
+            spent += flushes * _flush_time(machine, costs, phase, costs.flush_table) + dropped * costs.zap
             if dropped and machine.collapse_in_place:
                 simulation.ioctl.changed = 1
     return spent
