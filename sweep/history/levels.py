@@ -7,8 +7,10 @@ and not moved by one repeat that went wrong.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,9 +42,9 @@ class Levels:
 
 def level(values: Sequence[float]) -> float:
     """The level of a config's repeats, all of them above 0."""
-    from scipy.stats import trim_mean
-
-    return float(np.exp(trim_mean(np.log(values), CUT)))
+    logs = sorted(math.log(value) for value in values)
+    cut = int(CUT * len(logs))
+    return math.exp(fmean(logs[cut : len(logs) - cut]))
 
 
 def write_levels(history: str, night: str, side: Side) -> None:

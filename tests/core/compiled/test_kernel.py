@@ -14,20 +14,22 @@ import pytest
 
 from core.compiled.alternatives import compiled_as
 from core.compiled.arguments import words_of
+from core.compiled.cache import is_warm
 from core.compiled.kernel import bound, inlined, kernel
 from core.compiled.records import Integers, layout, new_record
-
-SCRIPT = """
-from core.compiled.cache import is_warm
 from core.run import warm_up
-before, reports = is_warm(), []
-warm_up(report=lambda compiled, kernels: reports.append((compiled, kernels)))
-again = []
-warm_up(report=lambda compiled, kernels: again.append(compiled))
-compiled = [compiled for compiled, kernels in reports]
-assert compiled == list(range(1, len(compiled) + 1)), compiled
-assert {kernels for _, kernels in reports} == {reports[-1][1]} and compiled[-1] <= reports[-1][1]
-print(before, is_warm(), is_warm("live"), again)
+
+REPORTED = """
+import numpy as np
+from core.compiled.kernel import KERNELS, reported
+from tests.core.compiled.test_kernel import fill
+reports, again = [], []
+with reported(lambda compiled, defined: reports.append((compiled, defined))):
+    fill(np.zeros(3, int), 1)
+with reported(lambda compiled, defined: again.append(compiled)):
+    fill(np.zeros(2, int), 1)
+assert {defined for _, defined in reports} == {len(KERNELS)}
+print([compiled for compiled, _ in reports], again)
 """
 
 
@@ -147,12 +149,20 @@ def test_stored_code_is_loaded_without_numba_and_what_is_damaged_is_compiled_aga
     assert len(list(stored.parent.iterdir())) == 1
 
 
-def test_compiling_the_simulator_is_reported_kernel_by_kernel_and_done_once(tmp_path: Path) -> None:
+@compiled_only
+def test_compiling_is_reported_kernel_by_kernel_and_done_once(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", REPORTED],
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "False True False []"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "[1, 2, 3] []"), done.stderr
+
+
+def test_a_warm_simulator_is_not_compiled_again() -> None:
+    warm_up()
+    assert is_warm()
+    warm_up(report=lambda compiled, defined: pytest.fail("compiled again"))

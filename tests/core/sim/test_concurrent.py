@@ -70,7 +70,7 @@ def untracked_pages(config: Config, memory: Memory) -> int:
 
 
 @given(concurrent_configurations())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_page_that_can_be_written_unseen_has_its_bit_set(config: Config) -> None:
     lost: list[tuple[str, int]] = []
 
