@@ -29,6 +29,7 @@ chaos: $(VENV)/installed-test
 # After a change that is meant to change predictions: commit what this leaves, with the reason.
 baseline: $(VENV)/installed
 	$(BIN)/splitsweep run examples/cover_letter.toml --results $(BASELINE) --fresh --address inline
+	$(BIN)/splitsweep compact $(BASELINE)
 	rm -rf $(BASELINE)/.lock $(BASELINE)/specs
 
 # Which of the published sweep's predictions differ from the committed ones, and why.

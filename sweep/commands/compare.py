@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated
 
 import typer
@@ -47,7 +46,6 @@ def compare(
       splitsweep compare results/live --base "label = 'v6.12'" --new "label = 'patched'" --metric dirty --threshold 3%
     """
 
-    from sweep.comparison.changes import kept_profiles
     from sweep.comparison.compare import EXIT_CODES, compare_sides
     from sweep.comparison.formats import check_format, comparison_text
     from sweep.comparison.metrics import parse_choices
@@ -63,10 +61,6 @@ def compare(
     sides = [
         read_side(base, {"--where": where, "--base": base_where}, _named(base, base_where)),
         read_side(new or base, {"--where": where, "--new": new_where}, _named(new or base, new_where)),
-    ]
-    sides = [
-        dataclasses.replace(side, profiles=kept_profiles(location))
-        for side, location in zip(sides, (base, new or base), strict=True)
     ]
     named = [name for name in selected_fields(base_where) if name in selected_fields(new_where)]
     comparison = compare_sides(sides[0], sides[1], threshold=share, choices=choices, named=named)

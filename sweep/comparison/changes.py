@@ -6,16 +6,12 @@ changed, and it can be named; where none has, the engine changed without a new v
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from core.costs.profile import PARAMETERS, load_profile
 from core.errors import ProfileError
 from sweep.comparison.side import Side
-
-PROFILE_KEY: Final = b"splitsweep.profile."
-"""Of the metadata of a dataset's files: what follows is the digest of a profile, whose text is the value."""
 
 NAMES: Final = {
     "label": "label",
@@ -81,31 +77,6 @@ def profile_values(side: Side, digest: str) -> Mapping[str, float] | None:
         if profile.digest == digest:
             return profile.values
     return None
-
-
-def kept_profiles(location: str) -> dict[str, dict[str, float]]:
-    """The parameters of the profiles whose text the dataset's files keep, by digest of their content."""
-    import pyarrow.parquet
-
-    from sweep.dataset.listing import list_shards
-    from sweep.dataset.schema import RUNS
-    from sweep.dataset.store import open_store
-
-    store = open_store(location)
-    found: dict[str, dict[str, float]] = {}
-    for shard in list_shards(store).counting:
-        with store.filesystem.open_input_file(store.file(RUNS, shard)) as file:
-            metadata = pyarrow.parquet.read_schema(file).metadata or {}
-        for key, text in metadata.items():
-            if key.startswith(PROFILE_KEY):
-                tables = tomllib.loads(text.decode())
-                found[key.removeprefix(PROFILE_KEY).decode()] = {
-                    f"{section}.{name}": value
-                    for section, values in tables.items()
-                    if section != "fit"
-                    for name, value in values.items()
-                }
-    return found
 
 
 def _number(value: float | None) -> str:

@@ -7,6 +7,7 @@ engine) is no field at all; it stands beside the numbers and explains them.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,9 @@ SELECTABLE: Final[Mapping[str, Any]] = {
 OF_SIMULATIONS: Final = ("label", "profile_digest", "engine_version")
 OF_MEASUREMENTS: Final = ("label", "host", "kernel_release")
 """Numbers that differ in one of these are no repeats of each other."""
+
+PROFILE_KEY: Final = b"splitsweep.profile."
+"""Of the metadata of a dataset's files: what follows is the digest of a profile, whose text is the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ def read_side(location: str, selections: Mapping[str, str | None], name: str = "
         raise QueryError(f"{location}: no config matches {told}" if told else f"{location}: no config there")
     phases = phases[phases["config_id"].isin(runs.loc[runs["status"] == "ok", "config_id"])]
     phases["iteration"] = phases["iteration"].fillna(0).astype(int)
-    return Side(name or location, runs.reset_index(drop=True), phases.reset_index(drop=True), profiles={})
+    return Side(
+        name or location, runs.reset_index(drop=True), phases.reset_index(drop=True), profiles=kept_profiles(location)
+    )
 
 
 def selected_fields(where: str | None) -> tuple[str, ...]:
@@ -91,3 +97,28 @@ def _matching(option: str, where: str, runs: pandas.DataFrame) -> list[bool]:
             return rows_matching(where, columns, SELECTABLE)
         except SpecError as error:
             raise SpecError(str(error).removeprefix("where: ")) from error
+
+
+def kept_profiles(location: str) -> dict[str, dict[str, float]]:
+    """The parameters of the profiles whose text the dataset's files keep, by digest of their content."""
+    import pyarrow.parquet
+
+    from sweep.dataset.listing import list_shards
+    from sweep.dataset.schema import RUNS
+    from sweep.dataset.store import open_store
+
+    store = open_store(location)
+    found: dict[str, dict[str, float]] = {}
+    for shard in list_shards(store).counting:
+        with store.filesystem.open_input_file(store.file(RUNS, shard)) as file:
+            metadata = pyarrow.parquet.read_schema(file).metadata or {}
+        for key, text in metadata.items():
+            if key.startswith(PROFILE_KEY):
+                tables = tomllib.loads(text.decode())
+                found[key.removeprefix(PROFILE_KEY).decode()] = {
+                    f"{section}.{name}": value
+                    for section, values in tables.items()
+                    if section != "fit"
+                    for name, value in values.items()
+                }
+    return found

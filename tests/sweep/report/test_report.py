@@ -12,6 +12,7 @@ import pytest
 from core.identity import ENGINE_VERSION
 from sweep.cli import exit_code
 from tests.sweep.datasets import write_shard
+from tests.sweep.nightly.nights import night
 from tests.sweep.report.datasets import config, seconds, write_report_dataset
 
 
@@ -136,3 +137,30 @@ def test_an_option_that_cannot_be_followed(
     assert exit_code(["report", ".", *arguments]) == 2
     *_, line = capsys.readouterr().err.splitlines()  # a busy machine says before what it waits for
     assert line.startswith(f"splitsweep: {message}")
+
+
+def test_another_dataset_is_compared_with(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        write_report_dataset(tmp_path / name)
+    page = written(tmp_path / "after", tmp_path / "report.html", "--against", str(tmp_path / "before"))
+    assert '<section id="comparison"' in page
+    assert "nothing worse: 0 of 792 simulated numbers differ" in page
+
+
+def test_the_nights_of_a_history_are_shown(tmp_path: Path) -> None:
+    for _ in range(2):
+        night(tmp_path / "history")
+    write_report_dataset(tmp_path / "sweep")
+    page = written(tmp_path / "sweep", tmp_path / "report.html", "--history", str(tmp_path / "history"))
+    assert '<section id="history"' in page
+    assert "over 2 nights" in page
+
+
+@pytest.mark.parametrize("option", ["--against", "--history"])
+def test_what_is_not_there_is_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_report_dataset(tmp_path / "sweep")
+    words = ["report", str(tmp_path / "sweep"), "-o", str(tmp_path / "report.html"), option, str(tmp_path / "none")]
+    assert exit_code(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "none") in line
+    assert not (tmp_path / "report.html").exists()
