@@ -24,10 +24,11 @@ def load(location: str, table: str = "phases", *, where: str = "true", current: 
     from sweep.dataset.query import select
     from sweep.dataset.views import VIEWS, open_dataset
     from sweep.errors import QueryError
+    from sweep.secrets import hide_secrets
 
     if table not in VIEWS:
         raise QueryError(f"table: {table!r} is not allowed; allowed: {', '.join(VIEWS)}")
-    with open_dataset(location, current=current) as dataset:
+    with open_dataset(hide_secrets(location), current=current) as dataset:
         return frame(select(dataset, f"SELECT * FROM {table} WHERE {where}"), table)
 
 
@@ -39,9 +40,10 @@ def run(spec: str, *overrides: str, results: str | None = None, address: str | N
     from pathlib import Path
 
     from sweep.running.sweep import run_spec
+    from sweep.secrets import hide_secrets
     from sweep.spec.configs import load_spec
 
     sweep = load_spec(Path(spec), overrides)
-    location = f"results/{sweep.name}" if results is None else results
+    location = f"results/{sweep.name}" if results is None else hide_secrets(results)
     run_spec(sweep, location, address)
     return load(location)

@@ -8,6 +8,7 @@ heavy is imported here, so that `--help` answers at once.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import typer
 
 from cluster.errors import BrokenClusterError, ClusterError
 from core.errors import CacheError, ConfigError, ProfileError
+from sweep.asking import is_asking
 from sweep.commands.calibrate import calibrate
 from sweep.commands.compare import compare
 from sweep.commands.dataset.check import check
@@ -35,11 +37,14 @@ from sweep.commands.run import run
 from sweep.commands.table import table
 from sweep.commands.validate import validate
 from sweep.errors import SweepError
+from sweep.secrets import hide_secrets, without_secrets
 
 USER_ERRORS: Final = (SweepError, ConfigError, ProfileError, CacheError, ClusterError, typer.TyperException)
 """Errors that the user can put right: their message is enough."""
 
 BROKEN_CLUSTER: Final = os.EX_UNAVAILABLE
+
+_URI: Final = re.compile(r"(--[a-z-]+=)?[A-Za-z][A-Za-z0-9+.-]*://\S+$")
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 COMMANDS: Final = (
@@ -55,7 +60,7 @@ app.add_typer(schedule)
 def main() -> None:
     """The console entry point."""
     code = exit_code(sys.argv[1:])
-    if code == BROKEN_CLUSTER:  # Ray would wait for it once more at the interpreter's end, and then abort
+    if code == BROKEN_CLUSTER or is_asking():  # Ray, or a store's client, would wait at the interpreter's end
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
@@ -65,7 +70,8 @@ def exit_code(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are one line on stderr."""
     debug = "--debug" in arguments  # wherever it stands: nobody retypes a command to put it in the right place
     try:
-        code = app([word for word in arguments if word != "--debug"], prog_name="splitsweep", standalone_mode=False)
+        words = [_without_secrets(word) for word in arguments if word != "--debug"]
+        code = app(words, prog_name="splitsweep", standalone_mode=False)
     except BrokenPipeError:  # the reader of the output went away: `splitsweep query ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is still buffered goes nowhere, without a word)
         return 0
@@ -75,7 +81,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     except Exception as error:
         foreseen = isinstance(error, USER_ERRORS)
         if debug:
-            traceback.print_exception(error)
+            print(without_secrets("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         print(f"splitsweep: {_message(error, foreseen)}", file=sys.stderr)
         if isinstance(error, BrokenClusterError):
             return BROKEN_CLUSTER
@@ -90,7 +96,12 @@ def _message(error: Exception, foreseen: bool) -> str:
         text = str(error)
     else:
         text = f"unexpected {type(error).__name__}: {error} (the option --debug shows where)"
-    return " ".join(text.split())  # one line, whatever the message holds
+    return without_secrets(" ".join(text.split()))  # one line, whatever the message holds
+
+
+def _without_secrets(word: str) -> str:
+    """A word of the command line as everything after this may see and show it."""
+    return hide_secrets(word) if _URI.match(word) else word
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,33 +20,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import socket
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import getproxies
 
 import pyarrow as pa
 import pyarrow.fs as fs
 
 from core.rows import Row
+from sweep.asking import within
 from sweep.dataset.arrow import spare_memory, spare_pandas
 from sweep.dataset.schema import PHASES, RUNS
 from sweep.dataset.shard import Shard, shard_of_rows
 from sweep.errors import StoreError
+from sweep.secrets import hide_secrets, with_secrets, without_secrets
 
 spare_pandas()
 spare_memory()
 
 OBJECT_STORES: Final = ("s3", "gcs", "abfs")
 
+CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 6.0
 """Longest time for the first word of a remote filesystem."""
-
-T = TypeVar("T")
 
 _TRIES: Final = 3
 """Times a file is written whose hidden name somebody cleans up, or that an object store took in part."""
@@ -56,7 +57,7 @@ _TRIES: Final = 3
 class Store:
     """A place for a dataset; there need not be one yet. Can be sent to workers."""
 
-    location: str  # as the user wrote it
+    location: str  # as the user wrote it, without credentials
     filesystem: Any  # pyarrow.fs.FileSystem
     path: str
 
@@ -70,11 +71,12 @@ class Store:
 
 def open_store(location: str) -> Store:
     """The store at a folder or URI, which need not exist yet. Nothing is written; StoreError if it cannot be one."""
+    location = hide_secrets(location)
     if not location.strip():
         raise StoreError("results: an empty name is no place; allowed: a folder, or a URI such as s3://bucket/folder")
     try:
         if "://" in location:
-            filesystem, path, kind = _within(ANSWER_SECONDS, partial(_reached, location))
+            filesystem, path, kind = within(ANSWER_SECONDS, partial(_reached, with_secrets(location)))
         else:
             filesystem, path = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(location))
             kind = filesystem.get_file_info(path.rstrip("/")).type
@@ -86,30 +88,43 @@ def open_store(location: str) -> Store:
     return store
 
 
-def _reached(location: str) -> tuple[Any, str, Any]:
-    """The filesystem of a URI, the path in it, and what is there."""
-    filesystem, path = fs.FileSystem.from_uri(location)
-    return filesystem, path, filesystem.get_file_info(path.rstrip("/")).type
+def _reached(uri: str) -> tuple[Any, str, Any]:
+    """The filesystem of a URI, the path in it, and what is there; OSError where that cannot be a dataset's place."""
+    place = endpoint(uri)
+    if place is not None:
+        _check_listens(*place)
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    kind = filesystem.get_file_info(path.rstrip("/")).type
+    if kind == fs.FileType.NotFound and str(filesystem.type_name) == "s3" and "allow_bucket_creation" not in uri:
+        _check_bucket(filesystem, path.split("/")[0])
+    return filesystem, path, kind
 
 
-def _within(seconds: float, ask: Callable[[], T]) -> T:
-    """What `ask` returns; OSError if that takes longer, as where nobody answers: the clients try for minutes."""
-    answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+def _check_bucket(filesystem: Any, bucket: str) -> None:
+    """Raise OSError where there is none: what is asked for in it would only be said not to be there."""
+    if filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+        raise OSError(f"there is no bucket {bucket}; create it first, or name one that is there")
 
-    def answer() -> None:
-        try:
-            answers.put((ask(), None))
-        except Exception as error:
-            answers.put((None, error))
 
-    threading.Thread(target=answer, daemon=True).start()
+def _check_listens(host: str, port: int) -> None:
+    """Raise OSError where nobody listens: the clients try for minutes to find out."""
     try:
-        answered, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise OSError(f"no answer within {seconds:g} s; is it reachable from here, with these credentials?") from None
-    if error is not None:
-        raise error
-    return answered  # type: ignore[return-value]
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise OSError(f"{host}:{port} cannot be reached from here: {reason(error)}") from None
+
+
+def endpoint(uri: str) -> tuple[str, int] | None:
+    """Host and port of the server that a URI of an object store means; None where that cannot be told or asked."""
+    parts = urlsplit(uri)
+    override = parse_qs(parts.query).get("endpoint_override", [""])[0]
+    if parts.scheme == "s3":
+        override = override or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    host = override or {"s3": "s3.amazonaws.com", "gs": "storage.googleapis.com"}.get(parts.scheme, "")
+    if not host or getproxies():
+        return None
+    server = urlsplit(host if "://" in host else f"//{host}")
+    return (server.hostname, server.port or (80 if server.scheme == "http" else 443)) if server.hostname else None
 
 
 def make_folders(store: Store) -> None:
@@ -234,4 +249,4 @@ def _delete_file(store: Store, path: str) -> None:
 def reason(error: Exception) -> str:
     """The first line of what the system says, without pyarrow's account of its own layers."""
     text = getattr(error, "strerror", None) or str(error)
-    return str(text).splitlines()[0] if str(text) else type(error).__name__
+    return without_secrets(str(text).splitlines()[0]) if str(text) else type(error).__name__

@@ -62,6 +62,7 @@ def install(
     from sweep.schedule.jobs import NAME, Job
     from sweep.schedule.templates import cron_job_lines, ray_job_lines
     from sweep.schedule.times import next_run, parse_daily
+    from sweep.secrets import has_secrets
     from sweep.spec.configs import load_spec
 
     daily = parse_daily(at, zone)
@@ -75,6 +76,11 @@ def install(
         raise QueryError(f"--by: {by!r} is not allowed; allowed: {SYSTEMD}, {CRON}, {SERVE}")
     arguments = [str(spec), *(words or []), "--history", place]
     _check_options(arguments)
+    if any(map(has_secrets, arguments)):
+        raise QueryError(
+            "schedule: a job keeps its words where others may read them, and starts them where ps shows them; leave "
+            "credentials out of its URIs, and put them where the store's client looks, such as ~/.aws/credentials"
+        )
     if kubernetes or ray_job:
         lines = cron_job_lines(job_name, daily, arguments, image) if kubernetes else ray_job_lines(daily, arguments)
         for line in lines:
