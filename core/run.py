@@ -94,18 +94,19 @@ def estimated_seconds(config: Config) -> float:
     locked = 0.0  # faults that take the lock
     if config.mmu in ("shadow", "nested"):
         locked += written * logged
-    if logged and config.split == "lazy" and config.leaf_level > config.track_level:
+    lazy = logged and config.split == "lazy" and config.leaf_level > config.track_level
+    if lazy:
         locked = max(locked, visits + (locked - written if locked else 0.0))
     if config.leaf_level == 1:
         locked += config.pages * (config.guest_roots if config.guest_page == "4K" else 1)
     stepped = visits * (config.iterations + 2) * 8e-9 + written * logged * 8e-9 + locked * 60e-9
-    if config.mmu == "tdp" and config.vcpus > 16:  # readers that queue change places at every table, so nothing repeats
-        stepped += locked * 30e-9
-        repeating = 0.0 if locked else 1.0
-        huge_faults = config.pages / 512 ** (config.leaf_level - 1) if config.leaf_level > 1 else 0.0
-        queued = 2 * huge_faults * 1e-6  # they populate, and come back once logging is off
-    else:
-        repeating, queued = 1.0, 0.0
+    repeating, queued = 1.0, 0.0
+    if config.mmu == "tdp":  # readers that queue are stepped through (docs/performance.md), but for a steady long line
+        if (lazy and config.vcpus > 2) or (config.leaf_level == 1 and config.vcpus > 4):
+            stepped += locked * 20e-9
+            repeating = 0.0 if lazy or config.vcpus <= 32 else 0.9
+        if config.leaf_level > 1 and config.vcpus > 16:  # they populate, and come back once logging is off
+            queued = 2 * config.pages / 512 ** (config.leaf_level - 1) * 1e-6
     if config.access_order == "random":  # caches miss the more, the more memory there is
         stepped += visits * (config.iterations + 1) * 10e-9 * max(0.0, math.log2(config.pages / PAGES_PER_1G))
     are_apart = are_vcpus_disjoint(config) or (config.partitioned and config.guest_roots == 1)

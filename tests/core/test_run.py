@@ -33,6 +33,34 @@ def test_a_live_run_with_more_to_do_is_guessed_to_take_longer(less: dict[str, ob
     assert live_seconds(**less) < live_seconds(**more)
 
 
+TAKEN: dict[float, dict[str, object]] = {
+    0.07: {"vcpus": 4, "mmu": "tdp", "split": "lazy", "kernel": "6.1"},
+    0.14: {"vcpus": 8, "mmu": "tdp", "backing": "4K"},
+    0.009: {"vcpus": 8, "mmu": "tdp"},
+    0.31: {"vcpus": 16, "mmu": "tdp", "split": "lazy", "kernel": "6.1"},
+    0.25: {"vcpus": 24, "mmu": "tdp", "backing": "4K"},
+    0.19: {"vcpus": 64, "mmu": "tdp", "backing": "4K"},
+    0.071: {"vcpus": 64, "mmu": "tdp"},
+    0.012: {"vcpus": 1, "mem_per_vcpu": "256MiB", "access_order": "random"},
+    0.24: {"vcpus": 16, "mem_per_vcpu": "256MiB", "access_order": "random"},
+    0.11: {"vcpus": 16, "mem_per_vcpu": "256MiB", "write_pattern": "random", "write_percent": 30},
+    0.33: {"vcpus": 8, "mem_per_vcpu": "128MiB", "partitioned": False},
+    0.043: {"vcpus": 64, "mmu": "shadow"},
+    0.0121: {"vcpus": 16, "mmu": "nested"},
+    2.6: {"vcpus": 4, "mem_per_vcpu": "1TiB", "backing": "1G", "slots": 4},
+}
+"""CPU seconds that simulations took on a core of an AMD EPYC (Zen 4), other programs running beside."""
+
+
+@pytest.mark.parametrize("seconds", TAKEN)
+def test_a_simulation_is_guessed_within_three_times_of_what_it_took(seconds: float) -> None:
+    usual = {"mmu": "legacy_tdp", "split": "lazy", "mem_per_vcpu": "1GiB", "backing": "2M", "iterations": 1}
+    logged = {"initially_all_set": False}
+    split = {"split": "eager"} if TAKEN[seconds].get("mmu") == "tdp" else {}
+    guessed = estimated_seconds(make_config(usual | logged | split | TAKEN[seconds]))
+    assert seconds / 3 <= guessed <= 3 * seconds
+
+
 def test_a_live_config_is_measured_and_has_the_rows_of_a_simulation_without_an_interval() -> None:
     values = {"mem_per_vcpu": "2MiB", "iterations": 1}
     before = usable_cpus()
