@@ -26,6 +26,7 @@ from sweep.evidence.validation import (
     varying_fields,
 )
 from sweep.published.timings import PUBLISHED_COLUMNS
+from sweep.showing.origin import facts_captions, run_facts
 from sweep.showing.table_text import FORMATS, number_text, tables_text
 from sweep.showing.tables import value_order
 
@@ -111,10 +112,11 @@ def _table_lines(table: ValidationTable, form: str, kind: str) -> Iterator[str]:
     said = dataclasses.replace(table.table, beside=kind)
     yield from list(tables_text([said], form))[:-1]  # without the empty line at the end
     note = _interval_note(table)
-    if note:
+    predicted = [run_facts(prediction.measured.config) for prediction in table.predictions]
+    for line in (*([note] if note else []), *facts_captions(predicted)):
         if form == "markdown":
             yield ""
-        yield note
+        yield line
 
 
 def _interval_note(table: ValidationTable) -> str:

@@ -15,6 +15,8 @@ import core.costs.profile
 import sweep.evidence.fit
 import sweep.evidence.measurements
 from core.config import Config, make_config
+from core.costs.profile import load_profile
+from core.identity import ENGINE_VERSION
 from core.run import run_config
 from sweep.cli import exit_code
 from sweep.errors import QueryError
@@ -183,6 +185,8 @@ def against(kind: str, found: list[Prediction]) -> list[Prediction]:
 
 
 def test_lkml_is_the_published_layout_with_intervals_and_a_summary() -> None:
+    profile = f"cascade-lake-2022 ({load_profile('cascade-lake-2022').digest[:8]})"
+    engine = f"engine version {ENGINE_VERSION}"
     assert list(validation_text(two_predictions(), "lkml")) == [
         f"Profile {PROFILE} against 2 published times",
         "",
@@ -200,6 +204,7 @@ def test_lkml_is_the_published_layout_with_intervals_and_a_summary() -> None:
         INTERVAL_NOTE,
         "Errors: 2 published values, median error 11.2%, worst 20.0%",
         "Intervals: 1 of 2 values inside the 90% interval; outside: vcpus=16 split=lazy (0.550000000s to 0.650000000s)",
+        f"simulated by splitsweep: 2MiB per vCPU, backing 2M, MMU of kernel 6.12, profile {profile}, {engine}",
         "",
         "Summary",
         "",
