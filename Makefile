@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(BIN)/splitsweep table $(RESULTS) --published
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # Minutes, with QEMU and Debian's archive: the kernel's own test, in an emulated machine.
 test-kvm: $(VENV)/installed-test

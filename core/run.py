@@ -53,12 +53,12 @@ def warm_up(kind: str = "sim", report: Callable[[int, int], None] = lambda compi
 
     `kind` is "sim" for simulations, "concurrent" for those where the vCPUs run while the ioctls do, or "live".
     `core.compiled.cache.is_warm(kind)` tells beforehand, without loading numba, whether there is anything to do: it
-    takes some 10 seconds of CPU time for each. Meanwhile `report(compiled, kernels)` is called after each kernel. The
+    takes half a minute of CPU time for each. Meanwhile `report(compiled, kernels)` is called after each kernel. The
     last quarter of the time comes after all of them: then they are optimised together. `kernels` are all that there
     are; none of the kinds needs all, so `compiled` ends short of it. Of several processes that try, one does it and
     the others wait.
     """
-    from core.compiled.cache import compiling, is_warm, mark_warm
+    from core.compiled.cache import is_warm, mark_warm
 
     if is_warm(kind):
         return
@@ -70,11 +70,9 @@ def warm_up(kind: str = "sim", report: Callable[[int, int], None] = lambda compi
         from core.sim.engine import load_kernels as load
     from core.compiled.kernel import reported
 
-    with compiling():
-        if not is_warm(kind):
-            with reported(report):
-                load()
-            mark_warm(kind)
+    with reported(report):
+        load()
+    mark_warm(kind)
 
 
 def estimated_seconds(config: Config) -> float:

@@ -5,14 +5,11 @@ The folder is this user's alone: whoever can write the code in it decides what r
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -49,15 +46,6 @@ def mark_warm(kind: str = "sim") -> None:
 
 def _warm_mark(kind: str) -> Path:
     return CACHE_FOLDER / f"warm-{kind}"
-
-
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Compile kernels inside: one process at a time does, as many that fill a cold cache at once have crashed."""
-    CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
-    with open(CACHE_FOLDER / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-        yield
 
 
 def _source_hash() -> str:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from core.compiled.arguments import Words, words_of
-from core.compiled.stored import Code, load_code, store_code
+from core.compiled.stored import Code, compiling, load_code, store_code
 
 _IS_COMPILED: Final = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
@@ -60,8 +60,11 @@ class Kernel:
         if code is None:
             from core.compiled.lowering.parts import machine_code
 
-            store_code(self.py_func, kinds, *machine_code(self.py_func, self.force_inline, arguments))
-            code = load_code(self.py_func, kinds)
+            with compiling(self.py_func, kinds):
+                code = load_code(self.py_func, kinds)  # another process may have compiled it meanwhile
+                if code is None:
+                    store_code(self.py_func, kinds, *machine_code(self.py_func, self.force_inline, arguments))
+                    code = load_code(self.py_func, kinds)
         assert code is not None
         return code
 

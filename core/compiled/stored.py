@@ -8,12 +8,14 @@ the source file it stands in, the kinds of the arguments, this machine's CPU; th
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -64,10 +66,18 @@ def store_code(
     """Store what `load_code` finds; a file is there as a whole, or not at all."""
     described = {"symbol": symbol, "results": results, "sha256": hashlib.sha256(code).hexdigest()}
     file = _file(function, kinds)
-    file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as written:
         written.write(json.dumps(described).encode() + b"\n" + code)
     os.replace(written.name, file)
+
+
+@contextmanager
+def compiling(function: Callable[..., Any], kinds: tuple[Any, ...]) -> Iterator[None]:
+    """Compile inside: of several processes that would compile the same, one does and the others wait."""
+    CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(_file(function, kinds).with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it if this process dies
+        yield
 
 
 def _file(function: Callable[..., Any], kinds: tuple[Any, ...]) -> Path:

@@ -146,7 +146,30 @@ def test_stored_code_is_loaded_without_numba_and_what_is_damaged_is_compiled_aga
     (stored,) = tmp_path.rglob("*.kernel")
     stored.write_bytes(stored.read_bytes()[:-1] + b"?")
     assert [run().stdout, run().stdout] == ["20 True\n", "20 False\n"]
-    assert len(list(stored.parent.iterdir())) == 1
+    assert list(tmp_path.rglob("*.kernel")) == [stored]
+
+
+@compiled_only
+def test_of_several_processes_one_compiles_and_the_others_wait(tmp_path: Path) -> None:
+    script = """if True:
+        import tests.core.compiled.test_kernel as t
+        from core.compiled.kernel import reported
+        counts = []
+        with reported(lambda compiled, defined: counts.append(compiled)):
+            assert t.doubled_twice(5) == 20
+        print(len(counts))
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+            cwd=Path(__file__).parents[3],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    assert sorted(process.communicate()[0] for process in processes) == ["0\n", "0\n", "2\n"]
 
 
 @compiled_only
