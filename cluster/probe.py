@@ -52,7 +52,7 @@ def check_answers(address: str, host: str, port: int, seconds: float = SECONDS) 
 
 
 def _check_token(address: str, connection: socket.socket) -> None:
-    token = _token()
+    token = ray_token()
     fields = _REQUEST | ({"authorization": f"Bearer {token}"} if token else {})
     if any(len(value) > _LONGEST for value in fields.values()):
         return
@@ -72,7 +72,7 @@ def _check_token(address: str, connection: socket.socket) -> None:
         )
 
 
-def _token() -> str | None:
+def ray_token() -> str | None:
     """The token that Ray would use, where it looks for it."""
     if os.environ.get("RAY_AUTH_MODE") != "token":
         return None

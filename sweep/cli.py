@@ -34,6 +34,7 @@ from sweep.commands.plot import plot
 from sweep.commands.query import query
 from sweep.commands.report import report
 from sweep.commands.run import run
+from sweep.commands.submit import submit
 from sweep.commands.table import table
 from sweep.commands.validate import validate
 from sweep.errors import SweepError
@@ -48,7 +49,7 @@ _URI: Final = re.compile(r"(--[a-z-]+=)?[A-Za-z][A-Za-z0-9+.-]*://\S+$")
 
 app = typer.Typer(name="splitsweep", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 COMMANDS: Final = (
-    *(run, status, query, table, plot, report, explain, validate, calibrate, compare),
+    *(run, submit, status, query, table, plot, report, explain, validate, calibrate, compare),
     *(check, compact, schema, nightly, history),
 )
 for command in COMMANDS:
