@@ -52,6 +52,11 @@ class Session:
     def uses_ray(self) -> bool:
         return self.address not in ("inline", "pool")
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other machines may take part, which have installed what they run by themselves."""
+        return self.uses_ray and self.address != "local"
+
 
 def check_address(address: str) -> None:
     """Raise ClusterError if `address` is none of the forms above."""
@@ -156,4 +161,6 @@ def _why_not(address: str, error: Exception) -> str:
         )
     if address.startswith("ray://") and isinstance(error, ImportError):
         return f"address {address}: needs the Ray client; install it with `pip install 'ray[client]'`"
-    return f"address {address}: cannot join this cluster: {first_line(error)}"
+    # "Version mismatch" and then, on lines of their own, what the cluster runs and what this process runs
+    said = " ".join(str(error).split()) if "Version mismatch" in str(error) else first_line(error)
+    return f"address {address}: cannot join this cluster: {said}"

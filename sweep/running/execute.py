@@ -39,6 +39,7 @@ from sweep.errors import StoreError, SweepError
 from sweep.running.loading import load_concurrent_engine, load_engine, load_live_engine
 from sweep.running.plan import Batch, Plan, split_batch
 from sweep.running.tally import COMPILING, Report, Tally
+from sweep.running.versions import on_same_versions, own_versions
 from sweep.running.worker import Engine, Summary, new_row, run_batch
 
 ATTEMPTS: Final = 3
@@ -156,7 +157,7 @@ def _run_round(
     here = socket.gethostname()
     events = fan_out(
         session,
-        run,
+        partial(on_same_versions, own_versions(), run) if session.is_elsewhere else run,
         batches,
         ATTEMPTS,
         prepare=prepare,

@@ -19,9 +19,10 @@ from core.identity import config_id
 from sweep.dataset.listing import finished
 from sweep.dataset.store import Store, open_store
 from sweep.errors import StoreError, SweepError
-from sweep.running.execute import Outcome, execute
+from sweep.running.execute import Outcome, _check_arrived, execute
 from sweep.running.plan import BATCH_SECONDS, Task, make_batch, make_plan
 from sweep.running.tally import Progress
+from sweep.running.worker import Summary
 from tests.sweep import engines
 from tests.sweep.engines import HOLDS, KILLS, RAISES, live_configs, quick_engine, some_configs
 
@@ -239,3 +240,9 @@ def test_a_store_that_cannot_be_written_stops_the_run(store: Store) -> None:
         execute(plan, store, "inline", lambda _: None, engine=quick_engine, before_work=spoil)
     assert "\n" not in str(error.value)
     assert not isinstance(error.value, StoreError)
+
+
+def test_a_worker_elsewhere_that_wrote_to_its_own_disk_is_named(store: Store) -> None:
+    said = f"results {store.location}: host far-away wrote to its own disk; allowed with several hosts: a folder"
+    with pytest.raises(StoreError, match=f"^{said}"):
+        _check_arrived(store, Summary(1, 0, "far-away", "0123456789abcdef-100"))
