@@ -22,7 +22,8 @@ from core.costs.interval import cost_derivatives
 from core.costs.laws import COSTS, PICOSECONDS, costs_of
 from core.costs.profile import Profile
 from core.sim.engine import simulate
-from core.sizes import PAGES_PER_2M
+from core.sim.guest import PML_BUFFER
+from core.sizes import PAGE_BYTES, PAGES_PER_2M
 from sweep.evidence.measurements import Measured, longest_configs
 
 SMALL_MEMORY: Final = 4 * 2**20
@@ -150,11 +151,17 @@ def _case(full: Config, wanted: dict[tuple[str, int | None], list[int]]) -> Case
     return Case(full, small, full.mem_per_vcpu / SMALL_MEMORY, wanted)
 
 
+def _exits(config: Config) -> int:
+    """Exits of a vCPU whose writes fill its PML buffer, all without a fault; a small memory leaves out half of them."""
+    return max(1, (config.mem_per_vcpu // PAGE_BYTES - 1) // PML_BUFFER)
+
+
 def _simulated(case: Case, costs: Record) -> dict[int, float]:
     """Seconds of the case's measurements, by their index."""
     costs = costs.copy()
     for name in ("stagger", "flush", "slot"):
         costs[name] = round(costs[name] / case.factor)
+    costs["pml_exit"] = round(costs["pml_exit"] * _exits(case.full) / (case.factor * _exits(case.small)))
     if case.full.leaf_level > case.small.leaf_level:
         for name in ("drop_hold", "flush_cpu", "flush_table"):  # once for 512 leaves of 2M
             costs[name] = round(costs[name] / PAGES_PER_2M)
