@@ -24,7 +24,7 @@ protection against a batch that kills its process.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -104,7 +104,7 @@ def fan_out(
     cpus: Callable[[B], int] | None = None,
     started: Callable[[B], None] = lambda batch: None,
     preparing: Tell = tell_nobody,
-) -> Iterator[Event[B, R]]:
+) -> Generator[Event[B, R]]:
     """Events of `function(batch, attempt)` for every batch, in the order of completion.
 
     `prepare`, a function known by its name, runs in each worker process before its first batch: the place to load what
@@ -133,7 +133,7 @@ def _fan_out_inline(
     started: Callable[[B], None],
     preparing: Tell,
     interrupts: Interrupts,
-) -> Iterator[Event[B, R]]:
+) -> Generator[Event[B, R]]:
     for batch in batches:
         if interrupts.number is not None:
             break
@@ -145,7 +145,7 @@ def _fan_out_inline(
         yield Interrupted(interrupts.number)
 
 
-def _fan_out(tasks: Tasks[B, R], batches: Iterable[B], attempts: int, interrupts: Interrupts) -> Iterator[Event[B, R]]:
+def _fan_out(tasks: Tasks[B, R], batches: Iterable[B], attempts: int, interrupts: Interrupts) -> Generator[Event[B, R]]:
     fresh = iter(batches)
     again: deque[tuple[B, int]] = deque()  # crashed, with the number of their next attempt
     try:

@@ -84,13 +84,16 @@ class Watch:
         self._head = head
         self._own_node = own_node
         self._list_nodes = list_nodes
-        self._listed = tuple(list_nodes())
+        self._listed: tuple[Node, ...] = ()
+        self._is_listed = threading.Event()
         self._hearings: dict[str | None, Hearing] = {None: Hearing(heard=time.monotonic())}  # None is the head
         self._had_cpus = time.monotonic()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._list, self._look)]
         for thread in self._threads:
             thread.start()
+        while self.broken is None and not self._is_listed.wait(LOOK_SECONDS):
+            pass
 
     @property
     def nodes(self) -> list[Node]:
@@ -103,9 +106,11 @@ class Watch:
             thread.join(_END_SECONDS)
 
     def _list(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
+        while not self._over.is_set():
             with contextlib.suppress(Exception):  # whatever Ray's layers raise; the head's silence is noticed elsewhere
                 self._listed = tuple(self._list_nodes())
+                self._is_listed.set()
+            self._over.wait(LOOK_SECONDS)
 
     def _look(self) -> None:
         with ThreadPoolExecutor(_PROBES_AT_ONCE) as probes:
@@ -136,7 +141,7 @@ class Watch:
         if head.is_dead(now):
             return f"the head of the cluster at {where} is dead: nobody listens there any more"
         if head.unheard_for(now) >= LOST_SECONDS:
-            return f"the head of the cluster at {where} has said nothing for {head.unheard_for(now):.0f} s"
+            return f"the head of the cluster at {where} has said nothing for {LOST_SECONDS:.0f} s"
         own = self._hearings.get(self._own_node) if self._own_node is not None else None
         if own is not None and (own.is_dead(now) or self._own_node in self.unheard):
             return OWN_RAY_DEAD

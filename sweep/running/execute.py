@@ -15,6 +15,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -152,7 +153,7 @@ def _run_round(
 ) -> list[Failed[Batch]]:
     """Fan out, and count what comes back. Returns the batches that failed as a whole: nothing of them is stored."""
     failures: list[Failed[Batch]] = []
-    if tally.interrupted_by is not None:
+    if tally.interrupted_by is not None or not batches:
         return failures
     here = socket.gethostname()
     events = fan_out(
@@ -165,19 +166,20 @@ def _run_round(
         started=tally.start_batch,
         preparing=tally.compiled,
     )
-    for event in events:
-        match event:
-            case Done(batch=batch, result=summary):
-                if summary.host != here:
-                    _check_arrived(store, summary)
-                tally.end_batch(batch, summary.done, summary.failed)
-            case Failed(error_type=error_type, error=error) if error_type in _FATAL:
-                raise SweepError(error)
-            case Failed(batch=batch):
-                tally.end_batch(batch, done=0, failed=0)
-                failures.append(event)
-            case Interrupted(number=number):
-                tally.interrupted_by = number
+    with closing(events):  # nothing runs on when an error ends this
+        for event in events:
+            match event:
+                case Done(batch=batch, result=summary):
+                    if summary.host != here:
+                        _check_arrived(store, summary)
+                    tally.end_batch(batch, summary.done, summary.failed)
+                case Failed(error_type=error_type, error=error) if error_type in _FATAL:
+                    raise SweepError(error)
+                case Failed(batch=batch):
+                    tally.end_batch(batch, done=0, failed=0)
+                    failures.append(event)
+                case Interrupted(number=number):
+                    tally.interrupted_by = number
     return failures
 
 
