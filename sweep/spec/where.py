@@ -146,7 +146,10 @@ def _function_text(node: dict[str, Any]) -> str:
 
 def _sizes_as_bytes(where: str) -> str:
     """`mem_per_vcpu >= '1GiB'` as a comparison of numbers; no field has a text that looks like such a size."""
-    return _QUOTED_SIZE.sub(lambda match: str(parse_size(match[1])), where)
+    try:
+        return _QUOTED_SIZE.sub(lambda match: str(parse_size(match[1])), where)
+    except ValueError as error:
+        raise SpecError(f"where: {str(error)[:200]}") from None
 
 
 def _fenced_database() -> duckdb.DuckDBPyConnection:

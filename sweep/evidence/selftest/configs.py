@@ -195,6 +195,8 @@ def _backing_field(run: TimedRun, fields: Mapping[str, object], notes: list[str]
 def _aligned(start: int) -> str:
     """The largest page that may start at this address."""
     fitting = [size for size in CHOICES["backing"] if start % (PAGE_SIZES[size] * PAGE_BYTES) == 0]
+    if not fitting:
+        raise MeasurementError(f"the memory starts at {start:#x}, where no page does; is a digit lost?")
     return max(fitting, key=lambda size: PAGE_SIZES[size])
 
 
