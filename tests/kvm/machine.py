@@ -35,7 +35,7 @@ NEEDED: Final = (
 )
 MODULES: Final = ("9pnet_virtio", "9p", "overlay", "kvm_amd")
 NOT_FOR_THE_TEST: Final = ("drivers", "sound", "Documentation", "fs", "net", "samples")
-MEMORY_MIB: Final = 4096
+MEMORY_MIB: Final = 8192  # with half of it huge pages were hard to come by after a few runs
 CPUS: Final = 2
 NICENESS: Final = "5"
 DONE: Final = "emulated machine: command ended with"
