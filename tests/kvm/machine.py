@@ -111,7 +111,7 @@ def run_in(machine: Machine, script: str, timeout_s: int) -> str:
         ("-smp", str(CPUS)),
         ("-kernel", str(machine.kernel)),
         ("-initrd", str(machine.initramfs)),
-        ("-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable"),
+        ("-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check"),
         *(
             ("-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{ro}")
             for tag, path, ro in shares

@@ -65,6 +65,26 @@ def test_an_eager_split_in_a_clear_costs_what_it_costs_at_enable() -> None:
     assert nanoseconds(profile, "clear", 1, mmu="legacy_tdp", initially_all_set=True) == pytest.approx(at_enable)
 
 
+@pytest.mark.parametrize("mmu", ["legacy_tdp", "shadow", "nested"])
+@pytest.mark.parametrize(("phase", "all_set"), [("enable", False), ("clear", True)])
+def test_eager_splits_of_mmus_with_rmaps_pay_for_a_flush_each_up_to_6_12(mmu: str, phase: str, all_set: bool) -> None:
+    profile = only(ioctl__flush_ns=100.0)
+    values: dict[str, object] = {"mmu": mmu, "initially_all_set": all_set}
+    iteration = 1 if all_set else None
+    assert nanoseconds(profile, phase, iteration, kernel="6.12", **values) == pytest.approx((4 + 1) * 100)
+    assert nanoseconds(profile, phase, iteration, kernel="7.3", **values) == pytest.approx(100)
+    assert nanoseconds(profile, phase, iteration, **values | {"mmu": "tdp"}) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("mmu", ["tdp", "legacy_tdp", "shadow", "nested"])
+def test_each_word_of_a_clear_costs_what_it_costs_however_large_the_memory_is(mmu: str) -> None:
+    profile = only(ioctl__clear_word_ns=50.0, ioctl__remote_scan=9.0, ioctl__remote_update=9.0)
+    found = nanoseconds(profile, "clear", 1, mmu=mmu, initially_all_set=True)
+    assert found == pytest.approx(2048 / 64 * 50)
+    large = costs_of(make_config({"mmu": mmu, "vcpus": 64}), profile)
+    assert int(large.clear_word) == 50_000
+
+
 def test_a_split_cache_that_is_filled_again_costs_once_for_each_split_of_a_clear() -> None:
     profile = only(ioctl__split_cache_ns=1000.0)
     values: dict[str, object] = {"mmu": "legacy_tdp", "initially_all_set": True}
