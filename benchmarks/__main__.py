@@ -19,7 +19,7 @@ from typing import Final
 from benchmarks.measure import Options
 from benchmarks.report import Table, as_json, machine, machine_text, markdown, replace_between_marks
 
-BENCHMARKS: Final = ("engine_speed", "scaling", "sweep_overhead", "query_time")
+BENCHMARKS: Final = ("engine_speed", "scaling", "sweep_overhead", "many_configs", "query_time")
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 
 

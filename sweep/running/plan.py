@@ -11,6 +11,7 @@ that needs many CPUs at once would otherwise wait behind all the others.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, overload
@@ -53,16 +54,6 @@ class Batch:
         return self.estimated_seconds * self.cpus
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """Where the configs of a batch stand."""
-
-    places: Any  # an array
-    cpus: int
-    repeat: int  # of real KVM
-    dearest: float  # seconds
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Batches(Sequence[Batch]):
     """Batches that are made when they are asked for: the tasks of a million configs are never held together."""
@@ -70,10 +61,13 @@ class Batches(Sequence[Batch]):
     configs: Sequence[Config]
     names: Any  # the config_ids as an array of 64-bit numbers
     seconds: Any  # an array
-    cuts: Sequence[_Cut]
+    places: Any  # of the configs to run, batch by batch, as an array
+    starts: Any  # of the batches in it, and where they end
+    ends: Any
+    cpus: Any
 
     def __len__(self) -> int:
-        return len(self.cuts)
+        return len(self.starts)
 
     @overload
     def __getitem__(self, place: int) -> Batch: ...
@@ -84,10 +78,9 @@ class Batches(Sequence[Batch]):
     def __getitem__(self, place: int | slice) -> Batch | tuple[Batch, ...]:
         if isinstance(place, slice):
             return tuple(self[single] for single in range(*place.indices(len(self))))
-        cut = self.cuts[place]
-        places = cut.places.tolist()
+        places = self.places[self.starts[place] : self.ends[place]].tolist()
         tasks = [Task(id_text(self.names[at]), self.configs[at], float(self.seconds[at])) for at in places]
-        return make_batch(tasks, cut.cpus)
+        return make_batch(tasks, int(self.cpus[place]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,21 +137,42 @@ def make_plan(configs: Sequence[Config], finished: Set[str], *, share_cpus: bool
 
     left = np.flatnonzero(to_run)
     costly_first = left[np.lexsort((names[left], -seconds[left]))]
-    cuts: list[_Cut] = []
+    parts: list[Any] = []
+    ends: list[Any] = []
+    cpus_of: list[Any] = []
+    before = 0
     for (engine, cpus), number in engines.items():
-        of_engine = costly_first[together[costly_first] == number]
-        for part in _groups(of_engine, seconds[of_engine].tolist(), MOST_CONFIGS.get(engine, len(of_engine))):
-            # Repeats of real KVM are interleaved: all configs once, then all once more, so that drift hits all of them.
-            repeat = configs[int(part[0])].repeat if engine == "kvm" else 0
-            cuts.append(_Cut(part, 1 if share_cpus else cpus, repeat, float(seconds[part[0]])))
-    cuts.sort(key=lambda cut: (-cut.cpus, cut.repeat, -cut.dearest, int(names[cut.places[0]])))
+        part = costly_first[together[costly_first] == number]
+        ends.append(before + _ends_of_batches(seconds[part].tolist(), MOST_CONFIGS.get(engine, len(part))))
+        cpus_of.append(np.full(len(ends[-1]), 1 if share_cpus else cpus))
+        parts.append(part)
+        before += len(part)
+    by_batch, all_ends, all_cpus = np.concatenate(parts), np.concatenate(ends), np.concatenate(cpus_of)
+    starts = np.concatenate([[0], all_ends[:-1]])
+    firsts = by_batch[starts]
+    # Repeats of real KVM are interleaved: all configs once, then all once more, so that drift hits all of them.
+    repeats = np.zeros(len(starts)) if not _measures_kvm(examples.values()) else _repeats(configs, firsts)
+    order = np.lexsort((names[firsts], -seconds[firsts], repeats, -all_cpus))
+    core_seconds = np.add.reduceat(seconds[by_batch], starts) * all_cpus
     return Plan(
-        batches=Batches(configs, names, seconds, cuts),
+        batches=Batches(configs, names, seconds, by_batch, starts[order], all_ends[order], all_cpus[order]),
         names=names[costly_first],
         already_done=already_done,
-        estimated_seconds=sum(float(seconds[cut.places].sum()) * cut.cpus for cut in cuts),
+        estimated_seconds=float(core_seconds.sum()),
         examples=tuple(examples.values()),
     )
+
+
+def _measures_kvm(configs: Iterable[Config]) -> bool:
+    return any(config.engine == "kvm" for config in configs)
+
+
+def _repeats(configs: Sequence[Config], places: Any) -> Any:
+    """The number of the repeat of those that measure KVM, 0 of the others."""
+    import numpy as np
+
+    chosen = (configs[place] for place in places.tolist())
+    return np.array([config.repeat if config.engine == "kvm" else 0 for config in chosen])
 
 
 def _numbers(config_ids: Iterable[str]) -> Any:
@@ -191,19 +205,21 @@ def _cpus(config: Config) -> int:
     return config.vcpus if config.engine == "live" else 1
 
 
-def _groups(places: Any, seconds: Sequence[float], most: int) -> Iterator[Any]:
-    """Up to `most` neighbours that together cost about what a batch may; alone what costs that much by itself.
+def _ends_of_batches(seconds: Sequence[float], most: int) -> Any:
+    """Where batches end among configs that take so many seconds each, the costly first, as an array.
 
-    Of the places of configs, the costly first, and of the seconds that each takes.
+    Up to `most` neighbours that together cost about what a batch may; alone what costs that much by itself.
     """
-    start = 0
-    total, rest = 0.0, sum(seconds)
+    import numpy as np
+
+    ends = array("q")
+    start, total, rest = 0, 0.0, sum(seconds)
     for end, cost in enumerate(seconds):
         limit = max(LAST_BATCH_SECONDS, min(BATCH_SECONDS, rest * PART_OF_REST))
         if end - start == most or (end > start and total + cost > limit):
-            yield places[start:end]
+            ends.append(end)
             rest -= total
             start, total = end, 0.0
         total += cost
-    if len(seconds):
-        yield places[start:]
+    ends.append(len(seconds))
+    return np.array(ends)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from core.config import config_record
 from core.identity import ENGINE_VERSION, config_id
 from core.rows import Row
 from sweep.cli import exit_code
-from sweep.dataset.listing import finished, list_shards
+from sweep.dataset.listing import damaged, finished, list_shards
 from sweep.dataset.query import query
-from sweep.dataset.store import open_store, write_shard
+from sweep.dataset.store import make_folders, open_store, write_shard
 from sweep.dataset.upkeep import MERGE_FROM, compact, finish, only_writer, repair
+from sweep.dataset.views import open_dataset
 from sweep.errors import StoreError
 from tests.sweep.engines import phase_rows, some_configs
 
@@ -127,3 +130,52 @@ def test_a_bucket_that_does_not_exist_is_one_line(
     words = [*command, location, *(["SELECT 1"] if command == ["query"] else [])]
     assert exit_code([*words, "--address", "inline"] if command[0] == "run" else words) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def write_all(location: str, told: Any) -> None:
+    """What a run leaves, over and over from its start; tells of every shard."""
+    store = open_store(location)
+    for number in range(len(CONFIGS)):
+        write(location, number)
+        told.send(number)
+    finish(store)
+    told.send("finished")
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, 20))])
+def test_writers_killed_at_any_moment_leave_whole_objects_and_the_next_ends_the_same(
+    seed: int, bucket: str, tmp_path: Path
+) -> None:
+    location = bucket.format("sweep")
+    chance = random.Random(seed)
+    processes = multiprocessing.get_context("spawn")
+    for shards in (chance.randrange(len(CONFIGS)), len(CONFIGS) - 1):  # in the middle, and while it merges
+        told, tell = processes.Pipe()
+        writer = processes.Process(target=write_all, args=(location, tell))
+        writer.start()
+        while told.recv() != shards:
+            pass
+        time.sleep(chance.random() * 0.1)
+        writer.kill()
+        writer.join()
+        repair(open_store(location))
+        listing = list_shards(open_store(location))
+        assert (listing.cut_off, damaged(open_store(location), listing.counting)) == ((), [])
+    local = str(tmp_path / "undisturbed")
+    make_folders(open_store(local))
+    for place in (location, local):
+        for number in range(len(CONFIGS)):
+            write(place, number)
+        finish(open_store(place))
+    rows = [query(place, "SELECT * FROM phases ORDER BY config_id, phase, iteration") for place in (location, local)]
+    assert rows[0].num_rows == 66
+    assert rows[0].equals(rows[1])
+
+
+def test_a_question_reads_only_the_columns_it_names(bucket: str) -> None:
+    location = bucket.format("sweep")
+    write(location, 0)
+    with open_dataset(location) as dataset:
+        ((_, plan),) = dataset.execute("EXPLAIN SELECT vcpus FROM phases WHERE seconds > 1").fetchall()
+    assert "vcpus" in plan
+    assert "stall_max_ns" not in plan
