@@ -87,11 +87,17 @@ def outdated_sql(connection: DuckDBPyConnection) -> str:
 
 
 def origins_note(found: Sequence[Origin]) -> str | None:
-    """One line that says that a dataset holds rows of several origins which nothing else tells apart, or None."""
+    """One line that says that rows are of several origins which nothing else tells apart, or of unknown ones."""
     by_name: dict[tuple[str, str | None], list[Origin]] = {}
     for origin in found:
         by_name.setdefault((origin.engine, origin.profile), []).append(origin)
     several = [origin for group in by_name.values() if len(group) > 1 for origin in group]
+    unknown = sum(origin.configs for origin in found if origin.engine != "kvm" and origin.profile_digest is None)
+    if unknown and not several:
+        return (
+            f"{unknown:,} {_configs(unknown)} from a version that did not keep which content of its profile the "
+            "numbers are of; `splitsweep run` with --fresh makes new ones that say so"
+        )
     if not several:
         return None
     listed = ", ".join(f"{origin.origin} ({origin.configs:,} {_configs(origin.configs)})" for origin in several)

@@ -97,6 +97,10 @@ def test_rows_from_before_digests_were_kept_are_told_apart_from_later_ones(tmp_p
     write_shard(tmp_path, [Config()])
     as_of_former_version(tmp_path, ["profile_digest", "source", "label"])
     assert names(tmp_path) == [NAME]
+    assert note(tmp_path) == (
+        "1 config from a version that did not keep which content of its profile the numbers are of; "
+        "`splitsweep run` with --fresh makes new ones that say so"
+    )
     write_shard(tmp_path, [Config()], batch=1, profile_digest="b" * 16)
     assert names(tmp_path) == [f"{NAME} bbbbbbbb", f"{NAME} without digest"]
 
