@@ -237,10 +237,11 @@ CONCURRENT_COLUMNS: Final = (
     ),
     Column("write_stall_max_ns", float, "the longest stall of a write"),
     Column(
-        "stalled_lock_seconds", float, "stalls by faults that took mmu_lock, all vCPUs added up (this and the next 3)"
+        "stalled_lock_seconds", float, "stalls by faults that took mmu_lock, all vCPUs added up (this and the next 4)"
     ),
     Column("stalled_retry_seconds", float, "stalls by faults that found their entry changed"),
-    Column("stalled_flush_seconds", float, "stalls by exits for TLB flushes, the TLB's refill included"),
+    Column("stalled_flush_seconds", float, "stalls by exits for TLB flushes"),
+    Column("stalled_refill_seconds", float, "stalls by walks that a flush of the TLB made necessary again"),
     Column("stalled_pml_seconds", float, "stalls by exits for PML buffers, full ones and those that get asks for"),
     Column("undisturbed_per_ms", float, "accesses a millisecond of all vCPUs together, were there no ioctl"),
     Column("dip_depth", float, "how far throughput falls at its lowest, as a share of the undisturbed one"),

@@ -17,7 +17,7 @@ BELIEFS: Final[Mapping[str, tuple[float, float]]] = {
     "guest.small_leaf_ns": (10, 0.7),
     "guest.pml_entry_ns": (150, 0.5),
     "guest.pml_exit_ns": (2000, 0.4),
-    "guest.kick_ns": (2500, 0.7),
+    "guest.kick_ns": (2000, 0.7),
     "guest.contention": (0.4, 0.7),
     "guest.stagger_log2_ns": (300_000, 0.8),
     "guest.crowding": (1.0, 0.3),  # two threads on one CPU get half of it each

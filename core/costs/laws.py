@@ -55,6 +55,7 @@ COSTS: Final = layout(
         "flush_table",  # after a table that a disable has dropped
         "flush_split",  # after a leaf that an eager split has replaced
         "kick",  # an exit that somebody else forces, and the way back
+        "refill",  # of the TLB, if that was for a flush
         "timeslice",  # after which the ioctl thread has to let others run; 0: it has a CPU to itself
         "live_fault",  # what the live engine need not spin for
         "live_fast",
@@ -121,6 +122,7 @@ def cost_nanoseconds(config: Config, profile: Profile) -> dict[str, float]:
         "flush_table": profile["ioctl.flush_ns"],
         "flush_split": profile["ioctl.flush_ns"],
         "kick": profile["guest.kick_ns"] * guest,
+        "refill": profile["guest.tlb_refill_ns"] * guest,
         "timeslice": profile["machine.timeslice_ns"] if vcpus >= profile["machine.cpus"] else 0,
         "live_fault": profile["live.fault_ns"],
         "live_fast": profile["live.fast_ns"],

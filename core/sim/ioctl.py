@@ -146,12 +146,12 @@ def _unit(machine, costs, memory, simulation, phase, first, end):
     for chunk in range(chunk_of(machine, machine.first + first), chunk_of(machine, machine.first + end - 1) + 1):
         own(memory, machine, chunk)
     if ioctl.stage == SPLIT:
-        return _split_unit(machine, costs, memory, counters, phase, first)
+        return _split_unit(machine, costs, memory, counters, first)
     if phase.ioctl == ENABLE:
         ioctl.changed = 1  # KVM flushes after an enable, whatever it found
         return _enable_unit(machine, costs, memory, counters, ioctl.stage, first, end)
     if phase.ioctl == DISABLE:
-        return _disable_unit(machine, costs, memory, simulation, phase, first, end)
+        return _disable_unit(machine, costs, memory, simulation, first, end)
     spent = _bitmap_unit(machine, costs, memory, simulation, phase, first, end)
     if phase.ioctl == GET:
         count_reported(memory, machine, counters, first, end)
@@ -203,7 +203,7 @@ def _unit_end(machine, phase, first):
 
 
 @kernel
-def _split_unit(machine, costs, memory, counters, phase, number):
+def _split_unit(machine, costs, memory, counters, number):
     """Split the huge leaves over one 2M region, in all roots."""
     page = machine.first + number
     made, splits = 0, splits_so_far(counters)
@@ -211,12 +211,14 @@ def _split_unit(machine, costs, memory, counters, phase, number):
         level = leaf_level(memory, machine, root, page)
         if level > machine.track_level:
             made += split_down_to(memory, machine, counters, root, page, level, machine.track_level)
-    return _split_time(machine, costs, counters, phase, made, splits_so_far(counters) - splits)
+    return _split_time(machine, costs, counters, made, splits_so_far(counters) - splits)
 
 
 @kernel
-def _split_time(machine, costs, counters, phase, made, splits):
+def _split_time(machine, costs, counters, made, splits):
     """Time of eager splits that made so many leaves, and of their flushes: the rmap MMUs flush for each up to 6.12.
+
+    Running vCPUs cost more, see core.sim.concurrent.
 
     A table that another root had already is only linked.
     """
@@ -224,13 +226,7 @@ def _split_time(machine, costs, counters, phase, made, splits):
     if not machine.flush_each_split:
         return spent
     counters.tlb_flushes += splits
-    return spent + splits * _flush_time(machine, costs, phase, costs.flush_split)
-
-
-@inlined
-def _flush_time(machine, costs, phase, request):
-    """Time of one flush inside a walk: its request, and CPUs to interrupt only where vCPUs run; the test's are idle."""
-    return request + (machine.vcpus * costs.flush_cpu if phase.guest else 0)
+    return spent + splits * costs.flush_split
 
 
 @kernel
@@ -313,7 +309,7 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
         region = (machine.first + (word << 6)) >> 9
         if splits:
             ioctl.split_region = region
-            spent += _split_time(machine, costs, counters, phase, made, splits) + splits * costs.split_cache
+            spent += _split_time(machine, costs, counters, made, splits) + splits * costs.split_cache
         # an entry that this very clear has made is in this CPU's cache, as in the walk of an enable
         page_cost = costs.protect if ioctl.split_region == region else costs.clear_page
         # rmap MMUs look up the head of every set bit, and all entries it leads to; the TDP MMU the entries there are
@@ -324,7 +320,7 @@ def _bitmap_unit(machine, costs, memory, simulation, phase, first, end):
 
 
 @kernel
-def _disable_unit(machine, costs, memory, simulation, phase, first, end):
+def _disable_unit(machine, costs, memory, simulation, first, end):
     """disable: make room for huge leaves over one 2M region, in all roots.
 
     KVM asks the host how large the page is: for each table (TDP MMU), for each entry of an rmap (legacy_tdp).
@@ -342,8 +338,7 @@ def _disable_unit(machine, costs, memory, simulation, phase, first, end):
         else:
             flushes = simulation.counters.tlb_flushes
             dropped = collapse_table(memory, machine, simulation.counters, root, page)
-            flushes = simulation.counters.tlb_flushes - flushes
-            spent += flushes * _flush_time(machine, costs, phase, costs.flush_table) + dropped * costs.zap
+            spent += (simulation.counters.tlb_flushes - flushes) * costs.flush_table + dropped * costs.zap
             if dropped and machine.collapse_in_place:
                 simulation.ioctl.changed = 1
     return spent

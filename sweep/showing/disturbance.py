@@ -16,6 +16,7 @@ STALL_CAUSES: Final = {
     "stalled_lock_seconds": "mmu_lock",
     "stalled_retry_seconds": "entries changed meanwhile",
     "stalled_flush_seconds": "TLB flushes",
+    "stalled_refill_seconds": "TLB refills",
     "stalled_pml_seconds": "PML buffers",
 }
 

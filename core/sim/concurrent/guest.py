@@ -141,20 +141,32 @@ def drain_pml(machine, memory, simulation, concurrency, phase, vcpu):
 
 
 @kernel
-def kick(machine, costs, simulation, concurrency, times, for_pml):
-    """Make every vCPU that is in the guest exit so often, as a flush of its TLB does, or a get for its PML buffer."""
-    if times == 0:
-        return
-    felt = concurrency.felt
-    for vcpu in range(machine.vcpus):
-        guest = concurrency.guests[vcpu]
+def kick_for_pml(costs, concurrency):
+    """Make every vCPU that is in the guest exit, as a get does that wants their PML buffers; nobody waits for them."""
+    for guest in concurrency.guests:
         if guest.in_guest:
-            guest.kicked += times * costs.kick
-            felt.ipis += times
-            if for_pml:
-                felt.stalled_pml += times * costs.kick
-            else:
-                felt.stalled_flush += times * costs.kick
+            guest.kicked += costs.kick
+            concurrency.felt.ipis += 1
+            concurrency.felt.stalled_pml += costs.kick
+
+
+@kernel
+def flush_tlbs(costs, concurrency, times):
+    """Flush the TLBs of all vCPUs so often: those in the guest exit, and come back to an empty TLB.
+
+    Return how long the sender waits for them.
+    """
+    running = 0
+    if times:
+        felt = concurrency.felt
+        for guest in concurrency.guests:
+            if guest.in_guest:
+                running += 1
+                guest.kicked += times * (costs.kick + costs.refill)
+        felt.ipis += times * running
+        felt.stalled_flush += times * running * costs.kick
+        felt.stalled_refill += times * running * costs.refill
+    return times * running * costs.flush_cpu
 
 
 @kernel

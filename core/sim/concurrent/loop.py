@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.compiled.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.mmu.walk import entry_index, leaf_level
-from core.sim.concurrent.guest import complete, drain_pml, kick, run_along
+from core.sim.concurrent.guest import complete, drain_pml, flush_tlbs, run_along
 from core.sim.concurrent.thread import WAITS, cut_unit, hold_lock, start_thread, thread_event, thread_writes
 from core.sim.concurrent.timeline import widen
 from core.sim.fast_forward.units import forget_units
@@ -177,11 +177,13 @@ def _critical_section(machine, costs, memory, simulation, concurrency, phase, ac
     guest.retried = 1 if level != vcpu.level or (level and entry != guest.entry) else 0
     flushes = counters.tlb_flushes
     hold = handle_fault(memory, machine, costs, counters, root, page, level, vcpu.write != 0, phase.logging)
-    hold += (counters.tlb_flushes - flushes) * (machine.vcpus - 1 - vcpu.ahead) * costs.flush_cpu
+    flushes = counters.tlb_flushes - flushes
+    if phase.ioctl:
+        hold += flush_tlbs(costs, concurrency, flushes)
+    else:  # in a pass of its own, what vCPUs' flushes do to others is part of what a fault costs
+        hold += flushes * (machine.vcpus - 1 - vcpu.ahead) * costs.flush_cpu
     simulation.times.lock_hold += hold
     felt.retries += guest.retried
-    if phase.ioctl:  # in a pass of its own, what vCPUs' flushes do to others is part of what a fault costs
-        kick(machine, costs, simulation, concurrency, counters.tlb_flushes - flushes, False)
     return hold
 
 

@@ -30,7 +30,7 @@ def concurrency_columns(concurrency: Concurrency, simulation: Simulation, durati
     row |= _stall_columns(concurrency, WRITER, "write", writes, int(felt.longest_write))
     row |= {
         f"stalled_{cause}_seconds": int(felt[f"stalled_{cause}"]) / SECOND
-        for cause in ("lock", "retry", "flush", "pml")
+        for cause in ("lock", "retry", "flush", "refill", "pml")
     }
     row |= {"ioctl_wait_seconds": int(felt.idle) / SECOND, "lock_longest_hold_ns": int(longest_hold) / PICOSECONDS}
     return row | _dip(concurrency, duration, undisturbed)

@@ -19,7 +19,6 @@ GUEST: Final = layout(
         "entry",  # what the faulting access saw before it reached for the lock
         "in_guest",  # neither in a fault nor waiting for one: an interrupt makes it exit
         "kicked",  # picoseconds of exits that others forced and that it has not felt yet
-        "drain",  # one of them was for its PML buffer
         "retried",  # its fault found the entry changed
         "passes",  # whole passes over its share in this phase
     ]
@@ -43,6 +42,7 @@ DISTURBANCE: Final = layout(
         "stalled_lock",  # picoseconds, all vCPUs: faults, from their exit to the lock, and inside it
         "stalled_retry",  # faults that came to nothing because the entry had changed
         "stalled_flush",  # exits that a flush of the TLBs forced
+        "stalled_refill",  # the empty TLBs after them
         "stalled_pml",  # exits that a get forced, and full PML buffers
         "longest_read",  # the longest stall of a read, and of a write
         "longest_write",

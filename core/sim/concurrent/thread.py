@@ -7,10 +7,10 @@ meanwhile, and the walk may yield to them, the unit is cut off at the next entry
 from __future__ import annotations
 
 from core.compiled.kernel import inlined, kernel
-from core.sim.concurrent.guest import kick
+from core.sim.concurrent.guest import flush_tlbs, kick_for_pml
 from core.sim.ioctl import FLUSH, PREPARE, UNIT, WALK, needs_lock, step_ioctl
 from core.sim.state.actors import RUN
-from core.sim.state.event_queue import NEVER, put, remove, waiting
+from core.sim.state.event_queue import NEVER, put, remove
 from core.sim.state.lock import is_contended, lock_or_wait, unlock
 from core.steps import CLEAR, DISABLE, ENABLE, GET
 
@@ -51,12 +51,12 @@ def thread_event(machine, costs, memory, simulation, concurrency, units, phase, 
                 if ioctl.changed and phase.ioctl == DISABLE and machine.rmap:
                     # walk_slot_rmaps_4k(..., flush_on_yield = true): what was dropped must be gone before others look
                     ioctl.changed = 0
-                    return _flush(machine, costs, simulation, concurrency, time)
+                    return _flush(costs, simulation, concurrency, time)
     if felt.left == 0 and _ends_call(machine, simulation, phase):
         ioctl.number_flushed = ioctl.number
         if ioctl.changed:
             ioctl.changed = 0
-            return _flush(machine, costs, simulation, concurrency, time)
+            return _flush(costs, simulation, concurrency, time)
     if ioctl.slot == machine.slots:
         ioctl.finish = time
         return NEVER
@@ -115,10 +115,10 @@ def _start_unit(machine, costs, memory, simulation, concurrency, units, phase, t
     stage = ioctl.stage
     flushes, splits = counters.tlb_flushes, counters.splits[2] + counters.splits[3]
     if stage == PREPARE and phase.ioctl == GET and machine.pml:
-        kick(machine, costs, simulation, concurrency, 1, True)
+        kick_for_pml(costs, concurrency)
     felt.unit_stage = stage
     felt.unit_spent = step_ioctl(machine, costs, memory, simulation, units, phase)
-    kick(machine, costs, simulation, concurrency, counters.tlb_flushes - flushes, False)
+    felt.unit_spent += flush_tlbs(costs, concurrency, counters.tlb_flushes - flushes)
     if phase.ioctl == CLEAR:
         felt.unit_yields = 1 if counters.splits[2] + counters.splits[3] > splits else 0  # its split may, its words not
     else:
@@ -156,12 +156,11 @@ def _ends_call(machine, simulation, phase):
 
 
 @kernel
-def _flush(machine, costs, simulation, concurrency, time):
-    """Flush the TLBs of all vCPUs, outside the lock; return when that is done."""
+def _flush(costs, simulation, concurrency, time):
+    """Flush the TLBs outside the lock; return when that is done."""
     simulation.counters.tlb_flushes += 1
-    kick(machine, costs, simulation, concurrency, 1, False)
     concurrency.felt.unit_start, concurrency.felt.in_unit = time, 1
-    spent = costs.flush + (machine.vcpus - waiting(simulation.waiters)) * costs.flush_cpu
+    spent = costs.flush + flush_tlbs(costs, concurrency, 1)
     concurrency.felt.unit_spent = spent
     concurrency.felt.unit_yields = 0
     concurrency.felt.unit_stage = FLUSH
