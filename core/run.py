@@ -44,7 +44,7 @@ def _measured(config: Config, share_cpus: bool) -> list[Row]:
     from core.live.cpus import own_cpus
     from core.live.engine import measure
 
-    with own_cpus(config.vcpus, share=share_cpus):
+    with own_cpus(config.busy_cpus, share=share_cpus):
         return measure(config)  # seconds_lo and seconds_hi stay null: a measurement is what it is
 
 

@@ -20,6 +20,6 @@ READ_ONLY_LEAF: Final = PRESENT | LEAF
 WRITABLE_LEAF: Final = PRESENT | LEAF | WRITABLE | MMU_WRITABLE | DIRTY
 
 FROZEN: Final = 32
-"""Somebody is splitting the leaf that was here; others wait until the table is in place. Only processes see it."""
+"""Somebody is splitting the leaf, or dropping the table, that was here; others wait until that is done."""
 
 ALL_BITS: Final = 255

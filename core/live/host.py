@@ -27,7 +27,7 @@ def host_facts(config: Config, root: Path = Path("/")) -> Row:
         "numa_nodes": _listed(_text(root / "sys/devices/system/node/online")),
         "huge_pages": _huge_pages(root / "sys/kernel/mm"),
         "load_at_start": float(load.split()[0]) if load else None,
-        "oversubscribed": config.vcpus > len(usable_cpus()),
+        "oversubscribed": config.busy_cpus > len(usable_cpus()),
     }
 
 

@@ -10,6 +10,7 @@ from core.compiled.atomics import load_acquire, store_release
 from core.compiled.instructions import read_cycles, read_nanoseconds
 from core.compiled.kernel import inlined, kernel
 from core.live.clock import spin_for
+from core.live.meeting import enter_guest, flush_running, leave_guest
 from core.live.sync.lock import read_lock, read_unlock, write_lock, write_unlock
 from core.live.sync.waiting import ABORTED, WAITED, is_aborted
 from core.mmu.access import next_access
@@ -18,9 +19,9 @@ from core.mmu.change import entry_at, swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.fault import count_fault, fix_fast, handle_fault, is_fast
 from core.mmu.walk import entry_index, leaf_level
+from core.sim.concurrent.guest import note_stall
 from core.sim.guest import PML_BUFFER
 from core.spte import DIRTY, PRESENT, WRITABLE
-from core.stalls import bucket_of
 from core.workload import is_in_order, order_key, page_of_visit
 
 WORDS_PER_PAGE = 512
@@ -28,12 +29,11 @@ LOOK_EVERY = 1024  # visits from one look at the abort word to the next
 
 
 @kernel
-def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, abort, me, span):
+def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, abort, meeting, me, span):
     """One pass of vCPU `me`, whose time is left in `span`; it ends early if the run is aborted."""
     span.start = read_nanoseconds()  # here, as calling compiled code from Python takes up to 0.1 ms
+    start_vcpu(machine, thread, me)
     state = thread.vcpu
-    state.first_page = machine.first + (me * machine.pages_per_vcpu if machine.partitioned else 0)
-    state.pml_fill = 0
     key = 0 if is_in_order(machine, phase) else order_key(machine.seed, me, phase.pass_number)
     first_root = 0 if phase.all_roots else me % machine.roots
     last_root = machine.roots - 1 if phase.all_roots else first_root
@@ -45,21 +45,45 @@ def run_pass(machine, costs, pace, memory, thread, guest_memory, phase, lock, ab
             number = page_of_visit(machine, phase, visit, phase.pass_number, key)
             page = state.first_page + number
             write = next_access(machine, memory, thread.counters, phase, state, number, page)
-            while not _access(machine, pace, memory, thread, phase, root, page, write):
-                if not _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, page, write):
-                    return
-            if guest_memory.size:
-                word = (page - machine.first) * WORDS_PER_PAGE
-                if write:
-                    store_release(guest_memory, word, visit)
-                else:
-                    load_acquire(guest_memory, word)
+            if not access_page(machine, costs, pace, memory, thread, phase, lock, abort, meeting, me, page, write):
+                return
+            touch_page(machine, pace, guest_memory, page, write, visit)
     span.end = read_nanoseconds()
 
 
 @inlined
-def _access(machine, pace, memory, thread, phase, root, page, write):
+def start_vcpu(machine, thread, me):
+    """The vCPU is where its share begins, with an empty PML buffer."""
+    thread.vcpu.first_page = machine.first + (me * machine.pages_per_vcpu if machine.partitioned else 0)
+    thread.vcpu.pml_fill = 0
+
+
+@inlined
+def access_page(machine, costs, pace, memory, thread, phase, lock, abort, meeting, me, page, write):
+    """Access the page, whatever faults that takes; return False if the run is aborted."""
+    while not _access(machine, pace, memory, thread, phase, page, write):
+        if not _fault(machine, costs, pace, memory, thread, phase, lock, abort, meeting, me, page, write):
+            return False
+    return True
+
+
+@inlined
+def touch_page(machine, pace, guest_memory, page, write, value):
+    """What the guest does besides: touch its real memory, if there is any, and compute."""
+    if guest_memory.size:
+        word = (page - machine.first) * WORDS_PER_PAGE
+        if write:
+            store_release(guest_memory, word, value)
+        else:
+            load_acquire(guest_memory, word)
+    if pace.think:
+        spin_for(pace.think)
+
+
+@inlined
+def _access(machine, pace, memory, thread, phase, page, write):
     """Try to access the page; return whether it is mapped so that the access goes through."""
+    root = thread.vcpu.root
     level = leaf_level(memory, machine, root, page)
     if level == 0:
         return False
@@ -87,16 +111,16 @@ def _log_to_pml(pace, thread):
         spin_for(pace.pml_exit)
         spent = read_cycles() - start
         thread.times.exit += spent
-        _record_stall(pace, thread, spent)
+        thread.concurrency.felt.stalled_pml += record_stall(pace, thread, spent, True)
     thread.counters.pml_entries += 1
     thread.vcpu.pml_fill += 1
 
 
 @kernel
-def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, page, write):
+def _fault(machine, costs, pace, memory, thread, phase, lock, abort, meeting, me, page, write):
     """The access to `page` faults: exit, and resolve the fault; return False if the run is aborted."""
     start = read_cycles()
-    counters = thread.counters
+    counters, felt, root = thread.counters, thread.concurrency.felt, thread.vcpu.root
     level = leaf_level(memory, machine, root, page)
     entry = entry_at(memory, entry_index(memory, machine, root, page, level)) if level else 0
     if entry & PRESENT and (entry & WRITABLE or not write):
@@ -108,8 +132,9 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, p
         spin_for(pace.fault_fast)
         end = read_cycles()
         thread.times.exit += end - start
-        _record_stall(pace, thread, end - start)
+        record_stall(pace, thread, end - start, write)
         return True
+    leave_guest(meeting, me)
     spin_for(pace.fault_outside)
     asked = read_cycles()
     outcome = write_lock(lock, abort, me) if machine.faults_write_lock else read_lock(lock, abort, me)
@@ -118,8 +143,14 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, p
     entered = read_cycles()
     counters.lock_acquisitions += 1
     counters.lock_contended += 1 if outcome == WAITED else 0
+    found_level, found = level, entry
     level = leaf_level(memory, machine, root, page)
+    entry = entry_at(memory, entry_index(memory, machine, root, page, level)) if level else 0
+    retried = level != found_level or entry != found
+    flushes = counters.tlb_flushes
     handle_fault(memory, machine, costs, counters, root, page, level, write, phase.logging)
+    if phase.ioctl and counters.tlb_flushes > flushes:
+        spin_for(pace.flush_cpu * flush_running(meeting, counters.tlb_flushes - flushes))
     left = read_cycles()
     if machine.faults_write_lock:
         write_unlock(lock)
@@ -129,14 +160,20 @@ def _fault(machine, costs, pace, memory, thread, phase, lock, abort, me, root, p
     thread.times.exit += asked - start
     thread.times.lock_wait += entered - asked + end - left
     thread.times.lock_hold += left - entered
-    _record_stall(pace, thread, end - start)
+    thread.lock.longest_hold = max(thread.lock.longest_hold, left - entered)
+    stall = record_stall(pace, thread, end - start, write)
+    felt.retries += retried
+    if retried:
+        felt.stalled_retry += stall
+    else:
+        felt.stalled_lock += stall
+    enter_guest(meeting, me)
     return True
 
 
 @inlined
-def _record_stall(pace, thread, cycles):
-    """Note that an access took so many cycles beyond a plain one; the histogram is in picoseconds."""
+def record_stall(pace, thread, cycles, write):
+    """Note that a read or a write took so many cycles beyond a plain one; return the picoseconds they are."""
     stall = cycles * pace.picoseconds >> 10
-    thread.stalls[bucket_of(stall)] += 1
-    if stall > thread.times.longest_stall:
-        thread.times.longest_stall = stall
+    note_stall(thread, thread.concurrency, stall, write)
+    return stall

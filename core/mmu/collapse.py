@@ -7,19 +7,21 @@ the bits of the first leaf below it. The rmap MMUs drop the small leaves and lea
 from __future__ import annotations
 
 from core.compiled.kernel import kernel
-from core.mmu.change import swap_entry
+from core.mmu.block import own
+from core.mmu.change import link_entry, swap_entry
 from core.mmu.walk import entry_index, first_page, leaf_level
 from core.mmu.zap import zap_leaf, zap_table
-from core.spte import LEAF, TABLE, WRITABLE
+from core.spte import FROZEN, LEAF, TABLE, WRITABLE
 
 
 @kernel
 def collapse_table(memory, machine, counters, root, page):
     """TDP MMU: free the table where the largest leaf for `page` could be; return the leaves dropped.
 
-    Dropping it up to 6.12 flushes each time, before the entry may be used again.
+    Dropping it up to 6.12 flushes each time, before the entry may be used again: until then it is frozen.
     """
     level = machine.leaf_level
+    own(memory, machine, page >> 9)
     index = entry_index(memory, machine, root, page, level)
     if memory.sptes[index] != TABLE:
         return 0
@@ -28,8 +30,11 @@ def collapse_table(memory, machine, counters, root, page):
         leaf = _first_leaf_below(memory, machine, root, page, level)
         if leaf == 0:
             return 0
+    if not swap_entry(memory, index, TABLE, FROZEN):
+        return 0
     dropped = zap_table(memory, machine, counters, root, page, level)
-    if swap_entry(memory, index, TABLE, leaf) and leaf:
+    link_entry(memory, index, leaf)
+    if leaf:
         counters.leaves[level] += 1
         if not leaf & WRITABLE:
             counters.write_protected += 1

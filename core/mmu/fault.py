@@ -10,12 +10,12 @@ import numpy as np
 
 from core.compiled.kernel import inlined, kernel
 from core.mmu.block import block_of, chunk_of, own
-from core.mmu.change import entry_at, swap_entry
+from core.mmu.change import entry_at, link_entry, swap_entry
 from core.mmu.dirty_log import mark_leaf_dirty
 from core.mmu.split import split_down_to, splits_so_far
 from core.mmu.walk import entry_index, leaf_level, link_tables, small_entry_index
-from core.mmu.zap import zap_leaf
-from core.spte import DIRTY, LEAF, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
+from core.mmu.zap import zap_leaf, zap_table
+from core.spte import DIRTY, FROZEN, LEAF, MMU_WRITABLE, READ_ONLY_LEAF, TABLE, WRITABLE, WRITABLE_LEAF
 
 
 @inlined
@@ -94,6 +94,14 @@ def _map(memory, machine, costs, counters, block, root, page, writable, logging)
         # stays with KVM, which frees it when it needs memory.
         counters.tlb_flushes += 1
         hold += costs.drop_hold
+        if (
+            machine.concurrent and machine.roots == 1
+        ):  # the ioctl thread has not been here yet: the table may hold leaves
+            if not swap_entry(memory, index, TABLE, FROZEN):
+                return hold
+            zap_table(memory, machine, counters, root, page, level)
+            link_entry(memory, index, 0)
+            entry = 0
     if swap_entry(memory, index, entry, WRITABLE_LEAF if writable else READ_ONLY_LEAF):
         counters.leaves[level] += 0 if entry & LEAF else 1
         if logging and writable:

@@ -14,21 +14,25 @@ from core.spte import ALL_BITS, DIRTY, LEAF, MMU_WRITABLE, TABLE, WRITABLE
 @kernel
 def clear_dirty_bit(memory, counters, index):
     """Clear the D-bit of the leaf at `index`, so that PML logs its next write; return 1 if it was set."""
-    entry = memory.sptes[index]
-    if not entry & DIRTY or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ DIRTY)):
-        return 0
-    counters.dirty_cleared += 1
-    return 1
+    while True:  # a lock-free fix may come in between
+        entry = memory.sptes[index]
+        if not entry & DIRTY:
+            return 0
+        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ DIRTY)):
+            counters.dirty_cleared += 1
+            return 1
 
 
 @kernel
 def write_protect(memory, counters, index):
     """Make the leaf at `index` read-only, so that its next write faults; return 1 if it was writable."""
-    entry = memory.sptes[index]
-    if not entry & WRITABLE or not swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE)):
-        return 0
-    counters.write_protected += 1
-    return 1
+    while True:  # the guest may set the D-bit in between
+        entry = memory.sptes[index]
+        if not entry & WRITABLE:
+            return 0
+        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE)):
+            counters.write_protected += 1
+            return 1
 
 
 @inlined
@@ -42,8 +46,11 @@ def protect_huge_for_clear(memory, machine, counters, root, page, level):
     """The clear of initially_all_set write-protects a huge leaf by gfn, which also forbids a lock-free fix later."""
     index = entry_index(memory, machine, root, page, level)
     entry = memory.sptes[index]
-    if entry & WRITABLE and swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
-        counters.write_protected += 1
+    while entry & WRITABLE:
+        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
+            counters.write_protected += 1
+            return
+        entry = memory.sptes[index]
 
 
 @kernel

@@ -19,12 +19,14 @@ def zap_leaf(memory, machine, counters, root, page, level):
     The caller owns the block of a leaf of level 1 or 2.
     """
     index = entry_index(memory, machine, root, page, level)
-    leaf = memory.sptes[index]
-    if not leaf & LEAF or not swap_entry(memory, index, leaf, 0):
-        return 0
-    counters.zapped[level] += 1
-    counters.leaves[level] -= 1
-    return 1
+    while True:  # until it is dropped as it was last: a lock-free fix may come in between
+        leaf = memory.sptes[index]
+        if not leaf & LEAF:
+            return 0
+        if swap_entry(memory, index, leaf, 0):
+            counters.zapped[level] += 1
+            counters.leaves[level] -= 1
+            return 1
 
 
 @kernel

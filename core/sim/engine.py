@@ -15,7 +15,7 @@ from core.phase_row import Outcome, phase_row
 from core.rows import Row
 from core.shares import write_period
 from core.sim.concurrent.loop import run_concurrently
-from core.sim.concurrent.outcome import concurrency_columns, timeline_rows, undisturbed_per_ms
+from core.sim.concurrent.outcome import concurrency_columns, undisturbed_per_ms
 from core.sim.concurrent.state import new_concurrency, start_concurrency
 from core.sim.fast_forward.marks import new_marks
 from core.sim.fast_forward.units import new_units
@@ -113,8 +113,9 @@ def simulate(
         outcome = Outcome(int(duration), finish, simulation.counters, simulation.times, simulation.stalls)
         rows.append(phase_row(config, step.name, step.iteration, outcome))
         if is_concurrent:
-            rows[-1] |= concurrency_columns(concurrency, simulation, int(duration), undisturbed)
-            rows[-1]["timeline"] = timeline_rows(concurrency, int(duration))
+            longest_hold = int(simulation.lock.longest_hold)
+            counters = simulation.counters
+            rows[-1] |= concurrency_columns(concurrency, counters, longest_hold, int(duration), undisturbed)
         if observe is not None:
             observe(step.name, step.iteration, memory)
     return rows

@@ -202,7 +202,7 @@ def split_batch(batch: Batch) -> list[Batch]:
 
 def _cpus(config: Config) -> int:
     """How many CPUs a run of the config keeps busy."""
-    return config.vcpus if config.engine == "live" else 1
+    return config.busy_cpus if config.engine == "live" else 1
 
 
 def _ends_of_batches(seconds: Sequence[float], most: int) -> Any:

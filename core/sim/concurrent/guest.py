@@ -54,8 +54,7 @@ def run_along(machine, costs, memory, simulation, concurrency, phase, vcpu, time
         entry = memory.sptes[entry_index(memory, machine, state.root, page, level)] if mapped else 0
         writable = entry & WRITABLE != 0
         is_logged = phase.logging and machine.pml and entry & DIRTY == 0  # by PML, once a write goes through
-        quiet = writable and not is_logged
-        if is_patterned and quiet:
+        if is_patterned and _is_quiet(machine, phase, entry, number, level):
             time += _run_quietly(machine, costs, memory, simulation, concurrency, phase, vcpu, time, horizon, level)
             continue
         write = next_access(machine, memory, simulation.counters, phase, state, number, page)
@@ -105,8 +104,7 @@ def complete(machine, costs, simulation, concurrency, phase, vcpu, time):
     """The faulting access of a vCPU goes through at `time`; return when it is done."""
     state = simulation.vcpus[vcpu]
     level = machine.track_level if phase.logging else machine.leaf_level
-    stall = time - state.stall_start
-    note_stall(simulation, concurrency, stall, state.write)
+    stall = _note_fault(simulation, concurrency, vcpu, time)
     if concurrency.guests[vcpu].retried:
         concurrency.felt.stalled_retry += stall
     else:
@@ -115,6 +113,21 @@ def complete(machine, costs, simulation, concurrency, phase, vcpu, time):
     add_accesses(concurrency.timeline, time, time + spent, 1, state.write)
     state.visit += 1
     return time + spent
+
+
+@kernel
+def cut_off_stall(simulation, concurrency, vcpu, end):
+    """The phase ends while the vCPU's access still waits: it counts for as long as that was."""
+    concurrency.felt.stalled_lock += _note_fault(simulation, concurrency, vcpu, end)
+
+
+@inlined
+def _note_fault(simulation, concurrency, vcpu, end):
+    """The faulting access of a vCPU has waited up to `end`; return how long."""
+    state = simulation.vcpus[vcpu]
+    stall = max(0, end - state.stall_start)
+    note_stall(simulation, concurrency, stall, state.write)
+    return stall
 
 
 @inlined
@@ -176,13 +189,13 @@ def _feel_kicks(machine, memory, simulation, concurrency, phase, vcpu):
     spent = guest.kicked
     guest.kicked = 0
     simulation.times.exit += spent
-    note_stall(simulation, concurrency, spent, _will_write(machine, state))
+    note_stall(simulation, concurrency, spent, will_write(machine, state))
     drain_pml(machine, memory, simulation, concurrency, phase, vcpu)
     return spent
 
 
 @inlined
-def _will_write(machine, state):
+def will_write(machine, state):
     """Whether the vCPU's next access writes; of a random order it is not worth knowing."""
     if machine.random_writes:
         return next_draw(state.draw) % 100 < machine.write_percent
@@ -263,14 +276,24 @@ def _writes(machine, phase, visit, pages):
 
 @inlined
 def _quiet_pages(machine, memory, phase, state, level):
-    """How many pages from the vCPU's next on, up to the end of their leaf or table, are writable and need no log."""
+    """How many pages from the vCPU's next on, up to the end of their leaf or table, need neither a fault nor the log."""
     page = state.first_page + state.visit
     if level > 1:
         return rest_of_leaf(machine, page, level)
-    needed = PRESENT | WRITABLE | (DIRTY if phase.logging and machine.pml else 0)
     start = entry_index(memory, machine, state.root, page, 1)
     most = 512 - ((page - machine.chunk_start) & 511)
     pages = 0
-    while pages < most and memory.sptes[start + pages] & needed == needed:
+    while pages < most and _is_quiet(machine, phase, memory.sptes[start + pages], state.visit + pages, 1):
         pages += 1
     return pages
+
+
+@inlined
+def _is_quiet(machine, phase, entry, number, level):
+    """Whether page `number` of the share, visited by stride, needs neither a fault nor the log; a huge leaf as a whole."""
+    needed = PRESENT | WRITABLE | (DIRTY if phase.logging and machine.pml else 0)
+    if entry & needed == needed:
+        return True
+    is_read = level == 1 and not phase.write_all
+    is_read = is_read and not is_written_by_stride(number, machine.write_percent, machine.write_stride)
+    return is_read and entry & PRESENT != 0

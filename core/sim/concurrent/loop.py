@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.compiled.kernel import inlined, kernel
 from core.mmu.fault import handle_fault
 from core.mmu.walk import entry_index, leaf_level
-from core.sim.concurrent.guest import complete, drain_pml, flush_tlbs, run_along
+from core.sim.concurrent.guest import complete, cut_off_stall, drain_pml, flush_tlbs, run_along
 from core.sim.concurrent.thread import WAITS, cut_unit, hold_lock, start_thread, thread_event, thread_writes
 from core.sim.concurrent.timeline import widen
 from core.sim.fast_forward.units import forget_units
@@ -61,12 +61,15 @@ def run_concurrently(machine, costs, memory, simulation, concurrency, units, pha
             put(queue, due, thread)
         if held:
             due = _let_in(machine, costs, simulation, concurrency, phase, time, due)
+    end = simulation.ioctl.finish
     for vcpu in range(thread):
         drain_pml(machine, memory, simulation, concurrency, phase, vcpu)  # the next get does so before it looks
+        if simulation.vcpus[vcpu].event != RUN:
+            cut_off_stall(simulation, concurrency, vcpu, end)
     _empty(simulation)
-    widen(concurrency.timeline, simulation.ioctl.finish)  # vCPUs that all wait leave no trace of their own
+    widen(concurrency.timeline, end)  # vCPUs that all wait leave no trace of their own
     forget_units(memory, units)
-    return simulation.ioctl.finish
+    return end
 
 
 @kernel
@@ -125,7 +128,7 @@ def _let_in(machine, costs, simulation, concurrency, phase, time, due):
         if actor == NOBODY:
             return due
         is_thread = actor == machine.vcpus
-        writes = thread_writes(machine, phase) if is_thread else machine.faults_write_lock
+        writes = thread_writes(machine, phase, concurrency.felt) if is_thread else machine.faults_write_lock
         if next_holder(simulation, time, writes) == NOBODY:
             return due
         if is_thread:

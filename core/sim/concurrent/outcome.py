@@ -12,7 +12,6 @@ from core.costs.laws import PICOSECONDS
 from core.phase_row import SECOND, quantile
 from core.rows import Row
 from core.sim.concurrent.state import READER, WRITER, Concurrency
-from core.sim.state.actors import Simulation
 from core.workload import stride_writes
 
 DIP_BELOW: Final = 0.9
@@ -21,10 +20,14 @@ DIP_BELOW: Final = 0.9
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
-def concurrency_columns(concurrency: Concurrency, simulation: Simulation, duration: int, undisturbed: float) -> Row:
-    """The columns that only phases with running vCPUs have; `undisturbed`: accesses a millisecond without the ioctl."""
-    felt, counters, longest_hold = concurrency.felt, simulation.counters, simulation.lock.longest_hold
-    writes = int(counters.writes)
+def concurrency_columns(
+    concurrency: Concurrency, counters: Record, longest_hold: int, duration: int, undisturbed: float
+) -> Row:
+    """The columns that only phases with running vCPUs have, `timeline` among them.
+
+    `undisturbed`: accesses a millisecond without the ioctl.
+    """
+    felt, writes = concurrency.felt, int(counters.writes)
     row: Row = {"yields": int(felt.yields), "retries": int(felt.retries), "ipis_received": int(felt.ipis)}
     row |= _stall_columns(concurrency, READER, "read", int(counters.accesses) - writes, int(felt.longest_read))
     row |= _stall_columns(concurrency, WRITER, "write", writes, int(felt.longest_write))
@@ -32,8 +35,8 @@ def concurrency_columns(concurrency: Concurrency, simulation: Simulation, durati
         f"stalled_{cause}_seconds": int(felt[f"stalled_{cause}"]) / SECOND
         for cause in ("lock", "retry", "flush", "refill", "pml")
     }
-    row |= {"ioctl_wait_seconds": int(felt.idle) / SECOND, "lock_longest_hold_ns": int(longest_hold) / PICOSECONDS}
-    return row | _dip(concurrency, duration, undisturbed)
+    row |= {"ioctl_wait_seconds": int(felt.idle) / SECOND, "lock_longest_hold_ns": longest_hold / PICOSECONDS}
+    return row | _dip(concurrency, duration, undisturbed) | {"timeline": _timeline_rows(concurrency, duration)}
 
 
 def undisturbed_per_ms(config: Config, costs: Record, *, found_small: bool) -> float:
@@ -44,7 +47,7 @@ def undisturbed_per_ms(config: Config, costs: Record, *, found_small: bool) -> f
     return config.vcpus * SECOND / 1000 / max(1, plain)  # a profile may have accesses for nothing
 
 
-def timeline_rows(concurrency: Concurrency, duration: int) -> list[Row]:
+def _timeline_rows(concurrency: Concurrency, duration: int) -> list[Row]:
     """One row per bin that the phase reaches into: its beginning and end in seconds, and what the vCPUs did in it."""
     width = int(concurrency.timeline.scale.width)
     rows: list[Row] = []

@@ -37,7 +37,7 @@ DISTURBANCE: Final = layout(
         "unit_spent",  # how long that takes
         "unit_stage",  # what the thread was at when it began
         "unit_yields",  # whether it may be cut off
-        "chunk_end",  # clear: page of guest memory where the present ioctl call ends
+        "direct_part",  # the thread is to walk the TDP MMU's tree, too
         "idle",  # picoseconds in which the thread waited for the lock
         "stalled_lock",  # picoseconds, all vCPUs: faults, from their exit to the lock, and inside it
         "stalled_retry",  # faults that came to nothing because the entry had changed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from core.compiled.kernel import inlined, kernel
 from core.sim.concurrent.guest import flush_tlbs, kick_for_pml
-from core.sim.ioctl import FLUSH, PREPARE, UNIT, WALK, needs_lock, step_ioctl
+from core.sim.ioctl import FLUSH, PREPARE, UNIT, WALK, is_flag_change, needs_lock, step_ioctl
 from core.sim.state.actors import RUN
 from core.sim.state.event_queue import NEVER, put, remove
 from core.sim.state.lock import is_contended, lock_or_wait, unlock
@@ -22,7 +22,7 @@ WAITS = -1
 def start_thread(simulation, concurrency):
     """The thread is before its first slot, and due at once."""
     felt = concurrency.felt
-    felt.left = felt.in_unit = 0
+    felt.left = felt.in_unit = felt.direct_part = 0
     simulation.ioctl.number_flushed = -1
     simulation.ioctl.event = RUN
 
@@ -35,7 +35,9 @@ def thread_event(machine, costs, memory, simulation, concurrency, units, phase, 
     """
     ioctl, felt = simulation.ioctl, concurrency.felt
     thread = machine.vcpus
-    writes = thread_writes(machine, phase)
+    if felt.direct_part:
+        return _walk_direct_part(costs, simulation, concurrency, thread, time)
+    writes = thread_writes(machine, phase, felt)
     if felt.in_unit:
         spent = time - felt.unit_start
         if ioctl.locked:
@@ -46,13 +48,16 @@ def thread_event(machine, costs, memory, simulation, concurrency, units, phase, 
         if ioctl.locked and _leaves_lock(machine, costs, simulation, concurrency, phase, time):
             ioctl.locked = 0
             unlock(simulation, time, writes)
+            felt.direct_part = 1 if machine.two_parts and is_flag_change(phase) and not felt.unit_yields else 0
             if felt.left or felt.unit_yields:
                 felt.yields += 1
                 if ioctl.changed and phase.ioctl == DISABLE and machine.rmap:
                     # walk_slot_rmaps_4k(..., flush_on_yield = true): what was dropped must be gone before others look
                     ioctl.changed = 0
                     return _flush(costs, simulation, concurrency, time)
-    if felt.left == 0 and _ends_call(machine, simulation, phase):
+    if felt.direct_part:
+        return _walk_direct_part(costs, simulation, concurrency, thread, time)
+    if felt.left == 0 and ends_call(machine, simulation, phase):
         ioctl.number_flushed = ioctl.number
         if ioctl.changed:
             ioctl.changed = 0
@@ -82,9 +87,26 @@ def hold_lock(costs, simulation, concurrency, time):
     return time + spent
 
 
+@kernel
+def _walk_direct_part(costs, simulation, concurrency, thread, time):
+    """The TDP MMU's part of a walk of nested: for read, and over at once, as nothing of L2's memory is in L1's tree."""
+    ioctl = simulation.ioctl
+    if ioctl.locked:
+        ioctl.locked = 0
+        concurrency.felt.direct_part = 0
+        unlock(simulation, time, False)
+        return time
+    ioctl.asked = time
+    if lock_or_wait(simulation, thread, time, False):
+        return hold_lock(costs, simulation, concurrency, time)
+    return WAITS
+
+
 @inlined
-def thread_writes(machine, phase):
+def thread_writes(machine, phase, felt):
     """Whether the thread takes mmu_lock for write: an rmap MMU's walks all; of the TDP MMU's what a bitmap drives."""
+    if felt.direct_part:
+        return False
     return machine.faults_write_lock or phase.ioctl == CLEAR or phase.ioctl == GET
 
 
@@ -132,7 +154,7 @@ def _leaves_lock(machine, costs, simulation, concurrency, phase, time):
     ioctl, felt = simulation.ioctl, concurrency.felt
     if felt.left:
         return True
-    if ioctl.stage != felt.unit_stage or _ends_call(machine, simulation, phase):
+    if ioctl.stage != felt.unit_stage or ends_call(machine, simulation, phase):
         felt.unit_yields = 0
         return True
     if not felt.unit_yields:
@@ -142,7 +164,7 @@ def _leaves_lock(machine, costs, simulation, concurrency, phase, time):
 
 
 @inlined
-def _ends_call(machine, simulation, phase):
+def ends_call(machine, simulation, phase):
     """Whether a clear that comes in chunks is at the end of one: user space makes the next call."""
     ioctl = simulation.ioctl
     return (

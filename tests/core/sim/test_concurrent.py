@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -12,11 +11,11 @@ from hypothesis import strategies as st
 from core.config import Config, make_config
 from core.costs.profile import load_profile
 from core.errors import ConfigError
+from core.mmu.untracked import untracked_pages
 from core.rows import Row
 from core.shares import are_vcpus_disjoint
 from core.sim.engine import simulate
-from core.spte import DIRTY, LEAF, WRITABLE
-from core.tables import Memory, bitmap_in_order, machine_of
+from core.tables import Memory, machine_of
 from tests.core.configurations import configurations
 
 LOGGED = ("enable", "dirty", "get", "clear")
@@ -56,20 +55,6 @@ def concurrent_configurations(draw: st.DrawFn) -> Config:
         )
 
 
-def untracked_pages(config: Config, memory: Memory) -> int:
-    """4K pages that a write would dirty without a trace: no fault, no log, and their bit is 0."""
-    machine = machine_of(config)
-    small = memory.sptes[: machine.level2].reshape(machine.blocks, machine.roots_1, 512)[memory.block_of]
-    offset = int(machine.first - machine.chunk_start)
-    dirty = np.unpackbits(bitmap_in_order(machine, memory, memory.dirty).view(np.uint8), bitorder="little")
-    untracked = 0
-    for root in range(int(machine.roots_1)):
-        leaves = small[:, root].ravel()[offset : offset + config.pages]
-        armed = leaves & (DIRTY if config.pml else WRITABLE)
-        untracked += int(((leaves & LEAF != 0) & (leaves & WRITABLE != 0) & (armed != 0) & (dirty == 0)).sum())
-    return untracked
-
-
 @given(concurrent_configurations())
 @settings(max_examples=50, deadline=None)
 def test_a_page_that_can_be_written_unseen_has_its_bit_set(config: Config) -> None:
@@ -77,7 +62,7 @@ def test_a_page_that_can_be_written_unseen_has_its_bit_set(config: Config) -> No
 
     def look(phase: str, iteration: int | None, memory: Memory) -> None:
         if phase in LOGGED:
-            lost.append((phase, untracked_pages(config, memory)))
+            lost.append((phase, untracked_pages(config, machine_of(config), memory)))
 
     simulate(config, observe=look)
     assert [entry for entry in lost if entry[1]] == []
@@ -105,6 +90,15 @@ def test_passes_are_the_same_event_by_event(config: Config) -> None:
         assert {name: stepped[name] for name in fast} == fast
 
 
+@given(concurrent_configurations())
+@settings(max_examples=60, deadline=None)
+def test_no_page_is_mapped_twice(config: Config) -> None:
+    """A huge leaf that a fault maps while logging is disabled takes the place of a table, and of the leaves in it."""
+    for row in simulate(config):
+        if config.guest_roots == 1:
+            assert row["pages_4k"] + 512 * row["pages_2m"] <= config.pages
+
+
 def phases(**values: Any) -> dict[tuple[str, int | None], Row]:
     config = make_config({"concurrent": True, "backing": "2M", "initially_all_set": False, "iterations": 1} | values)
     return {(row["phase"], row["iteration"]): row for row in simulate(config)}
@@ -128,6 +122,21 @@ def test_a_preemptible_kernel_lets_writers_in_between_two_entries() -> None:
     assert given_up["yields"] > 100
     assert given_up["write_stall_max_ns"] < kept["write_stall_max_ns"] / 10
     assert given_up["seconds"] > kept["seconds"]  # the guest's gain is the ioctl's loss
+
+
+def test_nested_walks_the_rmaps_for_write_and_then_the_direct_tree_for_read() -> None:
+    """An enable with tdp_mmu=Y takes the lock twice for the split and twice for the protection of a slot."""
+    taken = {
+        mmu: phases(mmu=mmu, vcpus=2, mem_per_vcpu="8MiB", write_percent=0, guest_page="2M")["enable", None]
+        for mmu in ("shadow", "nested")
+    }
+    assert [taken[mmu]["lock_acquisitions"] for mmu in ("shadow", "nested")] == [2, 4]
+
+
+def test_a_stall_that_the_end_of_the_ioctl_cuts_off_counts_as_far_as_it_went() -> None:
+    """Without preemption the disable of an rmap MMU lets nobody in: whoever faults waits until it is over."""
+    disable = phases(mmu="shadow", vcpus=4, mem_per_vcpu="64MiB", preempt="none")["disable", None]
+    assert disable["write_stall_max_ns"] > 0.9 * disable["seconds"] * 1e9
 
 
 def test_tdp_faults_run_beside_an_enable_that_only_reads_the_lock() -> None:
@@ -161,7 +170,7 @@ def test_what_the_guest_computes_between_accesses_makes_it_slower_and_the_ioctl_
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"concurrent": True, "backing": "2M", "engine": "live"}, "simulated only"),
+        ({"concurrent": True, "backing": "2M", "engine": "kvm"}, "is for engine = sim or live"),
         ({"concurrent": True}, "needs huge pages to split, but backing = 4K"),
         ({"concurrent": True, "backing": "2M", "think_ns": -1}, "think_ns: -1 is out of range"),
         ({"concurrent": True, "backing": "2M", "preempt": "rt"}, "allowed: none, voluntary, full"),
