@@ -276,7 +276,7 @@ def _writes(machine, phase, visit, pages):
 
 @inlined
 def _quiet_pages(machine, memory, phase, state, level):
-    """How many pages from the vCPU's next on, up to the end of their leaf or table, need neither a fault nor the log."""
+    """How many pages from the vCPU's next on, up to the end of their leaf or table, need neither fault nor log."""
     page = state.first_page + state.visit
     if level > 1:
         return rest_of_leaf(machine, page, level)
@@ -290,7 +290,7 @@ def _quiet_pages(machine, memory, phase, state, level):
 
 @inlined
 def _is_quiet(machine, phase, entry, number, level):
-    """Whether page `number` of the share, visited by stride, needs neither a fault nor the log; a huge leaf as a whole."""
+    """Whether page `number` of the share, visited by stride, needs neither fault nor log; a huge leaf as a whole."""
     needed = PRESENT | WRITABLE | (DIRTY if phase.logging and machine.pml else 0)
     if entry & needed == needed:
         return True
