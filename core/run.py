@@ -85,8 +85,7 @@ def estimated_seconds(config: Config) -> float:
         return _kvm_seconds(config)
     if config.engine == "live":
         return _live_seconds(config)
-    overlap = 1 if config.partitioned else config.vcpus
-    visits = config.pages * overlap
+    visits = config.visits_per_pass * config.vcpus
     written = visits * config.write_percent / 100
     logged = config.iterations - (1 if config.initially_all_set else 0)  # passes that have anything to log
     locked = 0.0  # faults that take the lock
@@ -108,11 +107,59 @@ def estimated_seconds(config: Config) -> float:
     if config.access_order == "random":  # caches miss the more, the more memory there is
         stepped += visits * (config.iterations + 1) * 10e-9 * max(0.0, math.log2(config.pages / PAGES_PER_1G))
     are_apart = are_vcpus_disjoint(config) or (config.partitioned and config.guest_roots == 1)
-    if not are_apart or write_period(config) == 0:
+    if not are_apart or write_period(config) == 0 or config.skew < 100:
         repeating = 0.0
     stepped_first = min(1.0, 4 * 512 * config.vcpus / config.pages)  # before anything has repeated itself
     chunks = config.pages / 512 * (2 * config.iterations + 4)
-    return 0.002 + chunks * 1.5e-7 + queued + stepped * (1 - repeating * (1 - stepped_first))
+    running = _running_seconds(config) if config.concurrent else 0.0
+    return 0.002 + chunks * 1.5e-7 + queued + stepped * (1 - repeating * (1 - stepped_first)) + running
+
+
+def _running_seconds(config: Config) -> float:
+    """What it takes to simulate vCPUs that run during the ioctls.
+
+    Between two units of the ioctl thread each vCPU is looked at. Its accesses go by the table, where they follow a
+    pattern on memory of its own, else one by one. Writers that fault wait for a thread that keeps the lock, and then
+    there is little to do; where it lets them in, each fault makes all vCPUs stop.
+    """
+    chunks, is_eager = config.pages / 512, config.split == "eager"
+    enables = 0 if config.initially_all_set else 1 + int(is_eager) + int(config.pml)
+    walks = enables + config.iterations * (1 + int(config.manual_protect)) + 1
+    accesses = _ioctl_seconds(config) * config.vcpus / _access_seconds(config)
+    is_apart = are_vcpus_disjoint(config)
+    by_table = config.access_order == "sequential" and config.write_pattern == "stride" and config.skew == 100
+    each = (1.4e-9 if by_table else 33e-9) if is_apart else 300e-9
+    running = chunks * walks * config.vcpus * 0.9e-6 + accesses * each
+    writes = config.visits_per_pass * config.vcpus * config.write_percent / 100
+    if writes and config.mmu in ("shadow", "nested"):
+        if config.preempt == "full":
+            return 0.01 + running + writes * config.vcpus * 0.75e-6
+        return 0.01 + running * (0.5 if enables else 0.12)
+    return 0.01 + running
+
+
+def _ioctl_seconds(config: Config) -> float:
+    """Roughly how long the ioctls of a run take, in simulated time."""
+    costs = load_profile(config.profile)
+    kind = {"tdp": "tdp", "nested": "nested"}.get(config.mmu, "rmap")
+    remote = max(0.0, 1 - costs["machine.node_gib"] * PAGES_PER_1G / config.pages)
+    clear = 3 * costs["ioctl.scan_head_ns"] + costs["ioctl.clear_page_protect_ns"] * config.write_percent / 100
+    page = 3 * costs["ioctl.scan_head_ns"] + costs["ioctl.protect_ns"] + config.iterations * clear
+    page += costs[f"ioctl.split_{kind}_ns"] if config.split == "eager" else 0.0
+    page += costs["ioctl.zap_tdp_ns"] if kind == "tdp" else costs["ioctl.zap_rmap_ns"] + costs["ioctl.host_level_ns"]
+    page *= 1 + costs["ioctl.remote_update"] * remote
+    is_flushed = config.kernel != "7.3" and (kind == "tdp" or config.split == "eager")
+    flush = config.vcpus * costs["fault.flush_cpu_ns"] / 512 if is_flushed else 0.0
+    return (page + flush) * config.pages * 1e-9
+
+
+def _access_seconds(config: Config) -> float:
+    """Roughly how long an access of the guest takes, in simulated time."""
+    costs, writes = load_profile(config.profile), config.write_percent / 100
+    plain = writes * costs["guest.write_ns"] + (1 - writes) * costs["guest.read_ns"] + costs["guest.small_leaf_ns"] / 2
+    return (
+        plain * (1 + costs["guest.contention"] * min(1.0, config.vcpus / costs["machine.cores"])) + config.think_ns
+    ) * 1e-9
 
 
 def _live_seconds(config: Config) -> float:

@@ -61,7 +61,7 @@ MACHINE: Final = layout(
         "concurrent",  # the vCPUs run while the ioctls do
         "breaks_lock",  # the kernel lets the ioctl thread give up a contended lock before it has to
         "clear_pages",  # pages of guest memory that one clear takes; 0: a whole slot
-        "two_parts",  # besides shadow pages there is the TDP MMU's tree, L1's, which enable and disable walk after them
+        "two_parts",  # running vCPUs: enable and disable walk the shadow pages, and then L1's tree, the TDP MMU's
         "rmap",  # an rmap MMU: ioctls visit rmap heads
         "faults_write_lock",  # faults take mmu_lock for write, as all of an rmap MMU's work does
         "has_fast_fault",  # fast_page_fault exists
@@ -162,7 +162,7 @@ def machine_of(config: Config) -> Record:
         "concurrent": int(config.concurrent),
         "breaks_lock": int(config.preempt == "full"),
         "clear_pages": config.clear_chunk // PAGE_BYTES,
-        "two_parts": int(config.mmu == "nested"),
+        "two_parts": int(config.mmu == "nested" and config.concurrent),
         "rmap": int(not tdp),
         "faults_write_lock": int(not tdp),
         "has_fast_fault": int(config.mmu in ("tdp", "legacy_tdp")),
