@@ -257,3 +257,81 @@ class TestReadPages:
         where = "split <> 'lazy' AND iteration IS NOT NULL AND phase = "
         reported = values("read-pages", "dirty_pages", f"{where}'get'")
         assert reported == values("read-pages", "pages_written", f"{where}'dirty'")
+
+
+@pytest.mark.usefixtures("answers")
+class TestRunningGuest:
+    """Question (h)."""
+
+    ALL = "clear_chunk = 0 AND preempt = '{preempt}' AND mmu = '{mmu}' AND phase = '{phase}'"
+
+    def most(self, column: str, mmu: str, preempt: str, phase: str, also: str = "true") -> float:
+        where = f"{self.ALL.format(preempt=preempt, mmu=mmu, phase=phase)} AND {column} IS NOT NULL AND {also}"
+        return max(values("running-guest", column, where))
+
+    @pytest.mark.parametrize("preempt", ["none", "full"])
+    @pytest.mark.parametrize("phase", ["enable", "clear", "disable"])
+    def test_on_tdp_nobody_waits_longer_than_an_exit(self, preempt: str, phase: str) -> None:
+        for kind in ("read", "write"):
+            assert self.most(f"{kind}_stall_max_ns", "tdp", preempt, phase) < 10_000
+
+    def test_readers_of_the_shadow_mmu_do_not_wait_for_a_split_and_writers_do(self) -> None:
+        reads, writes = (
+            self.most(f"{kind}_stall_max_ns", "shadow", "none", "enable", "vcpus = 64") for kind in ("read", "write")
+        )
+        assert reads < 10_000
+        assert writes > 50 * reads
+
+    def test_a_preemptible_kernel_spares_writers_and_takes_longer(self) -> None:
+        where = "vcpus = 16 AND NOT initially_all_set"
+        kept, broken = (
+            self.most("write_stall_max_ns", "shadow", preempt, "enable", where) for preempt in ("none", "full")
+        )
+        assert broken < kept / 5
+        quick, slow = (self.most("seconds", "shadow", preempt, "enable", where) for preempt in ("none", "full"))
+        assert quick < slow < 5 * quick
+
+    @pytest.mark.parametrize("mmu", ["legacy_tdp", "shadow"])
+    def test_without_preemption_the_disable_of_an_rmap_mmu_lets_nobody_in(self, mmu: str) -> None:
+        stall = self.most("write_stall_max_ns", mmu, "none", "disable", "vcpus = 16")
+        assert stall > 0.8e9 * self.most("seconds", mmu, "none", "disable", "vcpus = 16")
+
+    def test_a_smaller_chunk_makes_the_longest_stall_of_a_clear_shorter(self) -> None:
+        where = "mmu = 'shadow' AND vcpus = 16 AND preempt = 'none' AND initially_all_set AND phase = 'clear' AND "
+        whole, chunk = (
+            value("running-guest", "write_stall_max_ns", f"{where} clear_chunk = {size}") for size in (0, 64 * 2**20)
+        )
+        assert chunk < 0.7 * whole
+
+
+@pytest.mark.usefixtures("answers")
+class TestSteadyState:
+    """Question (i)."""
+
+    @pytest.mark.parametrize("mmu", ["shadow", "nested"])
+    def test_once_all_is_split_eager_and_lazy_splitting_cost_the_same(self, mmu: str) -> None:
+        for roots in (1, 16):
+            first, last = (
+                [
+                    value(
+                        "steady-state",
+                        "seconds",
+                        f"mmu = '{mmu}' AND guest_roots = {roots} AND split = '{split}' "
+                        f"AND phase = 'dirty' AND iteration = {iteration}",
+                    )
+                    for split in ("eager", "lazy")
+                ]
+                for iteration in (1, 3)
+            )
+            assert last[0] == pytest.approx(last[1], rel=0.02)
+            assert first[1] > 2 * first[0]
+
+    @pytest.mark.parametrize("mmu", ["shadow", "nested"])
+    def test_many_l2_vms_cost_their_own_splits_in_the_enable_and_nothing_afterwards(self, mmu: str) -> None:
+        where = f"mmu = '{mmu}' AND split = 'eager' AND phase = "
+        one, many = (
+            value("steady-state", "tlb_flushes", f"{where} 'enable' AND guest_roots = {roots}") for roots in (1, 16)
+        )
+        assert many - 1 == 16 * (one - 1)
+        passes = [values("steady-state", "seconds", f"{where} 'dirty' AND guest_roots = {roots}") for roots in (1, 16)]
+        assert passes[0] == pytest.approx(passes[1], rel=0.01)

@@ -32,7 +32,7 @@ def rows_of(**values: Any) -> dict[tuple[str, int | None], Row]:
 
 
 @given(concurrent_configurations())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_dirty_bit_is_lost_and_counts_keep_their_bounds(config: Config) -> None:
     """The run itself fails if a page could be written unseen after a phase, whoever raced whom in it."""
     measured, simulated = measure(live(config)), simulate(config)
