@@ -299,7 +299,7 @@ class TestRunningGuest:
     def test_a_smaller_chunk_makes_the_longest_stall_of_a_clear_shorter(self) -> None:
         where = "mmu = 'shadow' AND vcpus = 16 AND preempt = 'none' AND initially_all_set AND phase = 'clear' AND "
         whole, chunk = (
-            value("running-guest", "write_stall_max_ns", f"{where} clear_chunk = {size}") for size in (0, 64 * 2**20)
+            value("running-guest", "write_stall_max_ns", f"{where} clear_chunk = {size}") for size in (0, 16 * 2**20)
         )
         assert chunk < 0.7 * whole
 
