@@ -148,8 +148,13 @@ def test_the_host_is_as_it_was(machine: Machine) -> None:
     assert (machine.out / "instances").read_text() == ""
 
 
-def test_what_it_printed_is_imported(machine: Machine, tmp_path: Path) -> None:
-    results = tmp_path / "imported"
-    assert exit_code(["import", str(machine.out / "printed.txt"), "pml=false", "--results", str(results)]) == 0
-    (run,) = rows(results, "SELECT vcpus, mem_per_vcpu, backing, engine, seed FROM runs")
-    assert (run["vcpus"] * run["mem_per_vcpu"], run["engine"]) == (2**26, "kvm")
+def test_what_it_printed_is_imported_and_laid_beside_the_simulator(machine: Machine, tmp_path: Path) -> None:
+    results = str(tmp_path / "imported")
+    words = ["vcpus=1", "backing=2M", "pml=false"]
+    assert exit_code(["import", str(machine.out / "printed.txt"), *words, "--results", results]) == 0
+    (tmp_path / "same.toml").write_text('name = "same"\n[fixed]\nmem_per_vcpu = "64MiB"\nbacking = "2M"\npml = false\n')
+    assert exit_code(["run", str(tmp_path / "same.toml"), "--results", results, "--address", "inline"]) == 0
+    shared = "phase <> 'after_disable'"
+    both = f"SELECT list_sort(list(engine)) AS engines FROM phases WHERE {shared} GROUP BY phase, iteration"
+    engines = [row["engines"] for row in rows(Path(results), both)]
+    assert engines == [["kvm", "sim"]] * 9
