@@ -19,7 +19,7 @@ def chosen_address(core_seconds: float) -> str:
 def choice_text(address: str, core_seconds: float) -> str:
     """What was chosen, and why, in one line."""
     cpus = usable_cpus()
-    expected = duration_text(core_seconds / cpus)
+    expected = duration_text(max(0.1, core_seconds / cpus))
     if address == "pool":
         workers = f"{cpus} worker processes" if cpus > 1 else "one worker process"
         return f"runs in {workers} of this machine: about {expected}, and up to a minute goes without Ray"
