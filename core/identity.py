@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ ENGINE_VERSION: Final = "5"
 @functools.lru_cache(maxsize=1024)  # every row of a config asks for it
 def config_id(config: Config) -> str:
     """A stable name of the config, its profile's content and the engine's semantics: 16 hexadecimal digits."""
-    return _digest(_text(_members(config), config.profile)).hex()
+    names, values = _asked(_unasked_by(config))
+    return _digest(_text(map(_json_member, names, values(config)), config.profile)).hex()
 
 
 def config_ids(config: Config, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
@@ -27,7 +28,12 @@ def config_ids(config: Config, fields: Sequence[str], rows: Iterable[Sequence[ob
 
     The fields must be of those that every config asks for.
     """
-    text = _text(_members(config) | dict.fromkeys(fields, "\0"), config.profile)  # which is in no JSON
+    names, values = _asked(_unasked_by(config))
+    members = map(_json_member, names, values(config))
+    if not fields:
+        return _digest(_text(members, config.profile)) * sum(1 for _ in rows)
+    marked = ("\0" if name in fields else member for name, member in zip(names, members, strict=True))
+    text = _text(marked, config.profile)  # no JSON has a zero in it
     pattern = text.replace("%", "%%").replace("\0", "%s")
     in_order = sorted(range(len(fields)), key=lambda place: fields[place])
     return b"".join(
@@ -35,15 +41,9 @@ def config_ids(config: Config, fields: Sequence[str], rows: Iterable[Sequence[ob
     )
 
 
-def _members(config: Config) -> dict[str, str]:
-    """Each field that the config asks for with its text, in the order of their names."""
-    names, values = _asked(_unasked_by(config))
-    return dict(zip(names, map(_json_member, names, values(config)), strict=True))
-
-
-def _text(members: Mapping[str, str], profile: str) -> str:
+def _text(members: Iterable[str], profile: str) -> str:
     """What is digested, as json.dumps of a record, the profile's digest and the engine's version would write it."""
-    return f'[{{{", ".join(members.values())}}}, "{load_profile(profile).digest}", "{ENGINE_VERSION}"]'
+    return f'[{{{", ".join(members)}}}, "{load_profile(profile).digest}", "{ENGINE_VERSION}"]'
 
 
 def _digest(text: str) -> bytes:
