@@ -86,7 +86,7 @@ def read_line(line: str) -> Timing | Preamble | Summary | None:
     if match := _ITERATIONS.fullmatch(line):
         return Preamble(iterations=int(match[1]))
     if match := _SEED.fullmatch(line):
-        return Preamble(seed=int(match[1], 0))
+        return Preamble(seed=int(match[1], 16 if match[1].startswith("0x") else 10))
     if match := _MEMORY.fullmatch(line):
         start, end = int(match[1], 16), int(match[2], 16)
         if start >= end:

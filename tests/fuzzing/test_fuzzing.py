@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from sweep.cli import exit_code
 from sweep.errors import SpecError
+from sweep.evidence.selftest.text import read_selftest_text
 from sweep.spec.where import where_fields
 from tests.fuzzing.targets import Target, feed, targets, watched
 from tests.sweep.datasets import write_shard
@@ -52,6 +53,11 @@ def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
 def test_a_size_of_thousands_of_digits_is_refused() -> None:
     with pytest.raises(SpecError, match="where: "):
         where_fields(f"mem_per_vcpu >= '{'9' * 5000}GiB'")
+
+
+def test_a_seed_may_have_leading_zeros() -> None:
+    (run,) = read_selftest_text("a.txt", f"Random seed: 01\n{ONE}").runs
+    assert run.printed.preamble.seed == 1
 
 
 def test_a_memory_that_starts_within_a_page_is_refused(
