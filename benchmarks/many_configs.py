@@ -40,6 +40,16 @@ GRIDS: Final[dict[str, dict[str, Sequence[int]]]] = {
 }
 DONE: Final[dict[str, Sequence[int]]] = {"write_percent": range(1, 101), "repeat": range(1_000)}
 
+_PROGRAM: Final = """
+import sys
+from sweep.cli import exit_code
+code = exit_code(sys.argv[1:])
+[peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(peak, file=sys.stderr)
+sys.exit(code)
+"""
+"""A command, and the most memory it had, in KiB. What its parent is told would count in what the parent had."""
+
 QUESTION: Final = "SELECT write_percent, phase, median(seconds), max(stall_max_ns) FROM phases GROUP BY ALL"
 
 
@@ -78,23 +88,25 @@ def _spec(file: Path, axes: Mapping[str, Sequence[int]]) -> Path:
 
 def _taken(*words: str) -> tuple[Cell, ...]:
     """CPU seconds, seconds and MiB of a command, as often as it is affordable."""
-    program = "from sweep.cli import main; main()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     cpu, wall, memory = [], [], []
     for _ in range(ROUNDS):
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-c", program, *words],
+            [sys.executable, "-c", _PROGRAM, *words],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=environment,
+            text=True,
         )
+        assert process.stderr is not None
+        said = process.stderr.read().splitlines()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == 0, words
         cpu.append(usage.ru_utime + usage.ru_stime)
         wall.append(time.perf_counter() - start)
-        memory.append(usage.ru_maxrss / 1024)  # Linux counts in KiB
+        memory.append(int(said[-1]) / 1024)
         if wall[0] > 20:
             break
     note(f"{' '.join(words[:1])}: {cpu[0]:.2f} s of CPU, {memory[0]:.0f} MiB")

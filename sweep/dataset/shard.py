@@ -18,7 +18,7 @@ import base64
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -111,6 +111,13 @@ def read_table(table: str, file: Any) -> Any:
     """The rows of a file as a pyarrow Table with today's columns; every page is held against its checksum."""
     rows = pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
     return in_schema(table, rows)
+
+
+def read_pieces(table: str, file: Any) -> Iterator[Any]:
+    """The same, a row group at a time: the rows of a large file take much more room than the file."""
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    for group in range(parquet.num_row_groups):
+        yield in_schema(table, parquet.read_row_group(group, use_threads=False))
 
 
 def column_names(file: Any) -> list[str]:

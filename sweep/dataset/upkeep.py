@@ -39,7 +39,15 @@ import pyarrow.fs as fs
 
 from sweep.dataset.listing import damaged, list_shards, scan_runs
 from sweep.dataset.schema import PHASES, RUNS
-from sweep.dataset.shard import formers_of, is_former_version, is_sound, read_table, runs_copy, shard_of_tables
+from sweep.dataset.shard import (
+    formers_of,
+    is_former_version,
+    is_sound,
+    read_pieces,
+    read_table,
+    runs_copy,
+    shard_of_tables,
+)
 from sweep.dataset.store import Store, delete, make_folders, put_file, put_shard, read_file, reason
 from sweep.errors import StoreError
 
@@ -173,7 +181,11 @@ def _merge(store: Store, formers: list[str]) -> None:
     runs = {name: read_table(RUNS, pa.BufferReader(both[0])) for name, both in files.items()}
     best = _best(runs)
     kept = pa.concat_tables([_of_configs(runs[name], best[name]) for name in formers]).unify_dictionaries()
-    phases = (_of_configs(read_table(PHASES, pa.BufferReader(files[name][1])), best[name]) for name in formers)
+    phases = (
+        _of_configs(piece, best[name])
+        for name in formers
+        for piece in read_pieces(PHASES, pa.BufferReader(files[name][1]))
+    )
     put_shard(store, shard_of_tables(kept, phases, formers))
     _delete_shards(store, formers)
 
