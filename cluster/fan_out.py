@@ -102,6 +102,7 @@ def fan_out(
     attempts: int = 3,
     prepare: Prepare = None,
     cpus: Callable[[B], int] | None = None,
+    memory: Callable[[B], int] | None = None,
     started: Callable[[B], None] = lambda batch: None,
     preparing: Tell = tell_nobody,
 ) -> Generator[Event[B, R]]:
@@ -110,6 +111,7 @@ def fan_out(
     `prepare`, a function known by its name, runs in each worker process before its first batch: the place to load what
     all batches need. Nodes that join a cluster late are covered too.
     `cpus` tells how many CPUs a batch keeps busy, one where it is not given; in this process it makes no difference.
+    `memory` tells how many bytes a batch needs, which Ray then keeps for it; no more than one of its nodes has.
     `started` is called with each batch that a worker gets; `preparing` is told how far `prepare` is, on this machine.
     """
     with noticed_signals() as interrupts:
@@ -120,7 +122,7 @@ def fan_out(
             from cluster.on_ray import RayTasks
 
             interrupts.install()  # Ray has a handler of its own for SIGTERM, which exits
-            on_ray = RayTasks(session.address, function, prepare, cpus, started)
+            on_ray = RayTasks(session.address, function, prepare, cpus, memory, started)
             yield from _fan_out(on_ray, batches, attempts, interrupts)
         else:
             yield from _fan_out_inline(function, batches, prepare, started, preparing, interrupts)

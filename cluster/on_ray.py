@@ -63,6 +63,7 @@ class RayTasks(Generic[B, R]):
         function: Function[B, R],
         prepare: Prepare,
         cpus: Callable[[B], int] | None,
+        memory: Callable[[B], int] | None,
         started: Callable[[B], None],
     ) -> None:
         # Ray's own retries are off: see fan_out.py
@@ -71,6 +72,7 @@ class RayTasks(Generic[B, R]):
         self._function: bytes = cloudpickle.dumps(function)  # type: ignore[no-untyped-call]
         self._prepare = prepare
         self._cpus_of = cpus
+        self._memory_of = memory
         self._started = started
         self._watch = Watch(*_heads_port_and_own_node(address), _nodes)
         self._unheard: frozenset[str] = frozenset()
@@ -137,6 +139,8 @@ class RayTasks(Generic[B, R]):
 
     def _hand_over(self, flight: _Flight[B]) -> None:
         options: dict[str, Any] = {"num_cpus": flight.sent.cpus}
+        if self._memory_of is not None:
+            options["memory"] = self._memory_of(flight.sent.batch)
         if self._watch.unheard:
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(self._watch.unheard))})"}
         with self._noticing_breaks():
@@ -207,6 +211,11 @@ def _heads_port_and_own_node(address: str) -> tuple[Port, str | None]:
     context = None if is_client else ray.get_runtime_context()
     host, _, port = (address.removeprefix("ray://") if context is None else context.gcs_address).rpartition(":")
     return (host.strip("[]"), int(port)), None if context is None else context.get_node_id()
+
+
+def largest_memory() -> int | None:
+    """Bytes of memory that the best node of the cluster gives to work; None while it has no node that works."""
+    return max((node.memory for node in _nodes() if node.is_alive and node.cpus), default=None)
 
 
 def _nodes() -> list[Node]:

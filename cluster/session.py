@@ -57,6 +57,14 @@ class Session:
         """Whether other machines may take part, which have installed what they run by themselves."""
         return self.uses_ray and self.address != "local"
 
+    def largest_memory(self) -> int | None:
+        """Bytes that the best node of a Ray cluster gives to work; None elsewhere, and while there is no such node."""
+        if not self.uses_ray:
+            return None
+        from cluster.on_ray import largest_memory
+
+        return largest_memory()
+
 
 def check_address(address: str) -> None:
     """Raise ClusterError if `address` is none of the forms above."""

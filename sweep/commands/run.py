@@ -117,7 +117,7 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, kept: str) -> None
     from sweep.dataset.listing import finished
     from sweep.dataset.place import check_place
     from sweep.dataset.store import open_store
-    from sweep.running.fits import check_fits
+    from sweep.running.fits import check_fits, check_memory, usable_memory
     from sweep.running.place import choice_text, chosen_address
     from sweep.running.plan import make_plan
 
@@ -132,6 +132,8 @@ def _run(request: _Request, pool: Pool | None, dry_run: bool, kept: str) -> None
     address = request.address or chosen_address(plan.estimated_seconds)
     if address in ("inline", "pool", "local"):
         check_fits(plan.examples)
+        if plan.largest is not None:
+            check_memory(plan.largest, usable_memory(), "this machine")
     said = [f"splitsweep: {choice_text(address, plan.estimated_seconds)}"] if request.address is None else []
     said += [f"note: {note}" for note in request.sweep.notes]
     outcome = _executed(request, plan, store, address, pool, said if plan.batches else [])
@@ -221,6 +223,8 @@ def _end_at_once(kept: str, number: int) -> None:
 def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     """What would run, for a human who is about to start it."""
     from core.config import config_text
+    from core.sim.memory_need import needed_bytes
+    from sweep.running.fits import memory_text
     from sweep.running.progress import duration_text
 
     merged = f", {sweep.merged} points merged with an equal config" if sweep.merged else ""
@@ -228,6 +232,9 @@ def _dry_run_lines(sweep: Spec, plan: Plan, location: str) -> Iterator[str]:
     yield f"{sweep.name}: {len(sweep.configs)} configs{merged}{excluded}"
     seconds = duration_text(plan.estimated_seconds)
     yield f"{location}: {plan.already_done} done already, {plan.configs_to_run} to run, about {seconds} of one core"
+    if plan.largest is not None:
+        memory = memory_text(needed_bytes(plan.largest))
+        yield f"memory: up to {memory} for each worker, for {config_text(plan.largest)}"
     yield from (f"note: {note}" for note in sweep.notes)
     for config in sweep.configs[:CONFIGS_SHOWN]:
         yield f"  {config_text(config)}"

@@ -33,10 +33,12 @@ from core.compiled.cache import is_warm
 from core.config import Config
 from core.rows import Row
 from core.run import run_config
+from core.sim.memory_need import needed_bytes
 from sweep.dataset.listing import finished
 from sweep.dataset.store import Store, write_shard
 from sweep.dataset.upkeep import finish, only_writer, repair
 from sweep.errors import StoreError, SweepError
+from sweep.running.fits import check_memory
 from sweep.running.loading import load_concurrent_engine, load_engine, load_live_engine
 from sweep.running.plan import Batch, Plan, split_batch
 from sweep.running.tally import COMPILING, Report, Tally
@@ -89,6 +91,7 @@ def execute(
                 prepare = _preparation(plan.examples)
                 tally.start(_beginning(address, prepare))
                 with open_session(address, prepare, pool) as session:
+                    _check_nodes_hold(plan, session)
                     before_work()
                     if interrupts.number is None:
                         _run(plan, store, session, tally, engine, timeout)
@@ -99,6 +102,18 @@ def execute(
         raise
     except ClusterError as error:
         raise SweepError(str(error)) from error
+
+
+def _check_nodes_hold(plan: Plan, session: Session) -> None:
+    """What fits no node would wait for one for ever."""
+    memory = session.largest_memory()
+    if plan.largest is not None and memory is not None:
+        check_memory(plan.largest, memory, "the largest node")
+
+
+def _needed_memory(batch: Batch) -> int:
+    """Bytes that a worker needs for any config of the batch."""
+    return max(needed_bytes(task.config) if task.config.engine == "sim" else 0 for task in batch.tasks)
 
 
 def _preparation(configs: Sequence[Config]) -> Prepare:
@@ -163,6 +178,7 @@ def _run_round(
         ATTEMPTS,
         prepare=prepare,
         cpus=lambda batch: batch.cpus,
+        memory=_needed_memory,
         started=tally.start_batch,
         preparing=tally.compiled,
     )

@@ -1,19 +1,30 @@
-"""A config may take so long and no longer: nothing hangs for ever.
+"""A config may take so long and so much memory, and no more: nothing hangs for ever, and no neighbour is killed.
 
-A thread of the worker process watches the clock, as compiled code cannot be interrupted. It stores what the batch has
-until then, with a failed row for the config that takes too long, and ends the process. To `fan_out` that is a crash:
-the batch is started again, and `run_batch` leaves out what is stored. So the others of the batch lose nothing, and the
-config is not tried again.
+A thread of the worker process watches, as compiled code cannot be interrupted. It stores what the batch has until then,
+with a failed row for the config that takes too much, and ends the process. To `fan_out` that is a crash: the batch is
+started again, and `run_batch` leaves out what is stored. So the others of the batch lose nothing, and the config is not
+tried again.
+
+Memory that is asked for at once is refused by the kernel (`limited_memory`), and the config fails without ending its
+process. What grows while it is used is noticed by the thread, before the kernel picks somebody to kill.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from cluster.pool import usable_cpus
+from core.config import Config
+from core.sim.memory_need import needed_bytes, reserved_bytes
+from sweep.running.fits import memory_text, usable_memory
 from sweep.running.plan import Task
 
 LEAST_SECONDS: Final = 120.0
@@ -22,6 +33,8 @@ TIMES_ESTIMATE: Final = 20.0
 
 MEASURED_SECONDS: Final = 1200.0
 """More for what is measured: it waits for CPUs that others have, and its time is only guessed."""
+
+_LOOK_SECONDS: Final = 0.1
 
 EXIT_CODE: Final = 124
 """Of a worker process that was ended here, as of timeout(1)."""
@@ -35,12 +48,57 @@ def seconds_allowed(task: Task, timeout: float | None) -> float:
     return measured + max(LEAST_SECONDS, TIMES_ESTIMATE * task.estimated_seconds)
 
 
-class Watch:
-    """Ends this process when the time of what was begun last is up, after calling `at_end` with it."""
+def memory_allowed(config: Config) -> int:
+    """Bytes that a simulation may use, with its process: a CPU's share of the machine, or twice what is expected."""
+    return max(2 * needed_bytes(config), usable_memory() // usable_cpus())
 
-    def __init__(self, at_end: Callable[[Task, float], None]) -> None:
+
+def excess_text(config: Config, had: int) -> str:
+    """What is wrong with a config that was given `had` bytes and wanted more."""
+    return f"needs more memory than the {memory_text(had)} it had; expected were {memory_text(needed_bytes(config))}"
+
+
+@contextmanager
+def limited_memory(config: Config) -> Iterator[None]:
+    """Inside, the kernel refuses this process what goes beyond the config's arrays and what it is allowed."""
+    if config.engine != "sim":
+        yield  # other processes do the work, in memory that they share
+        return
+    had = memory_allowed(config)
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _status("VmData") + reserved_bytes(config) + had
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    try:
+        yield
+    except MemoryError:
+        raise MemoryError(excess_text(config, had)) from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+
+
+def _status(field: str) -> int:
+    """A size of this process in bytes, as the kernel tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    task: Task
+    seconds: float  # that it may take
+    end: float  # on the clock
+    memory: int | None  # that it may take
+
+
+class Watch:
+    """Ends this process when what was begun last takes too long or too much memory.
+
+    Before that `at_end` is called with it, and the name and text of its error.
+    """
+
+    def __init__(self, at_end: Callable[[Task, str, str], None]) -> None:
         self._at_end = at_end
-        self._current: tuple[Task, float, float] | None = None  # allowed seconds, and the end on the clock
+        self._current: _Begun | None = None
         self._over = threading.Event()
 
     def __enter__(self) -> Watch:
@@ -51,17 +109,25 @@ class Watch:
         self._over.set()
 
     def begin(self, task: Task, seconds: float) -> None:
-        self._current = (task, seconds, time.monotonic() + seconds)
+        had = memory_allowed(task.config) if task.config.engine == "sim" else None
+        self._current = _Begun(task, seconds, time.monotonic() + seconds, had)
 
     def _look(self) -> None:
-        while True:
-            current = self._current
-            left = 0.1 if current is None else max(0.01, current[2] - time.monotonic())
-            if self._over.wait(min(left, 1.0)):
-                return
-            current = self._current
-            if current is not None and time.monotonic() >= current[2]:
+        while not self._over.wait(_LOOK_SECONDS):
+            begun = self._current
+            error = None if begun is None else _excess(begun)
+            if begun is not None and error is not None and begun is self._current:
                 try:
-                    self._at_end(current[0], current[1])
+                    self._at_end(begun.task, *error)
                 finally:
                     os._exit(EXIT_CODE)
+
+
+def _excess(begun: _Begun) -> tuple[str, str] | None:
+    """The name and text of the error if it takes too much."""
+    if time.monotonic() >= begun.end:
+        limit = f"took longer than {begun.seconds:.0f} s, which is all that --timeout or its estimate allows"
+        return "TimeoutError", limit
+    if begun.memory is not None and _status("VmRSS") > begun.memory:
+        return "MemoryError", excess_text(begun.task.config, begun.memory)
+    return None

@@ -19,6 +19,7 @@ from typing import Any, Final, overload
 from core.config import Config
 from core.identity import config_id
 from core.run import estimated_seconds
+from core.sim.memory_need import needed_bytes
 from sweep.spec.configs import Configs
 
 BATCH_SECONDS: Final = 1.0
@@ -91,6 +92,7 @@ class Plan:
     names: Any  # the config_ids to run, as an array of 64-bit numbers
     already_done: int
     estimated_seconds: float  # of one core
+    largest: Config | None  # the simulation that needs the most memory
     examples: tuple[Config, ...]  # one of each way to run that is needed; of live ones each, up to seed and repeat
 
     @property
@@ -122,16 +124,19 @@ def make_plan(configs: Sequence[Config], finished: Set[str], *, share_cpus: bool
     already_done = int(np.count_nonzero(to_run & is_done))
     to_run &= ~is_done
     if not to_run.any():
-        return Plan((), names[to_run], already_done, 0.0, ())
+        return Plan((), names[to_run], already_done, 0.0, None, ())
 
     seconds = np.zeros(len(names))
     together = np.zeros(len(names), np.uint16)  # which may share a batch: equal numbers
     engines: dict[tuple[str, int], int] = {}
     examples: dict[object, Config] = {}
+    largest: Config | None = None
     for config, places in configs.alike() if isinstance(configs, Configs) else _each(configs):
         if already_done and not to_run[places].any():
             continue
         seconds[places] = estimated_seconds(config)
+        if config.engine == "sim" and (largest is None or needed_bytes(config) > needed_bytes(largest)):
+            largest = config
         together[places] = engines.setdefault((config.engine, _cpus(config)), len(engines))
         examples.setdefault((config.engine, config.concurrent, config if config.engine == "live" else None), config)
 
@@ -160,6 +165,7 @@ def make_plan(configs: Sequence[Config], finished: Set[str], *, share_cpus: bool
         already_done=already_done,
         estimated_seconds=float(core_seconds.sum()),
         examples=tuple(examples.values()),
+        largest=largest,
     )
 
 

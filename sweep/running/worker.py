@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from core.config import Config, config_record
@@ -22,7 +22,7 @@ from core.run import run_config
 from sweep.dataset.listing import list_shards, scan_runs
 from sweep.dataset.store import Store, write_shard
 from sweep.errors import SweepError
-from sweep.running.limit import Watch, seconds_allowed
+from sweep.running.limit import Watch, limited_memory, seconds_allowed
 from sweep.running.plan import Batch, Task
 
 Engine = Callable[[Config], list[Row]]
@@ -51,7 +51,8 @@ def run_batch(
 ) -> Summary:
     """Run every config of the batch in this process and write the shard. What a worker does.
 
-    A config that takes longer than `timeout` seconds, or far longer than estimated, ends this process. With `since`,
+    A config that takes longer than `timeout` seconds, or far longer or far more memory than estimated, ends this
+    process. With `since`,
     when the run began, configs of this batch that were stored after it by an earlier attempt are left out; without it
     nothing is ended, as this is the driver's process.
     """
@@ -60,17 +61,18 @@ def run_batch(
     stored = {} if since is None or attempts == 1 else _stored(store, batch, since)
     runs: list[Row] = []
     phases: list[Row] = []
+    begun = datetime.now(UTC)
 
-    def store_what_there_is(task: Task, seconds: float) -> None:
-        error = f"took longer than {seconds:.0f} s, which is all that --timeout or its estimate allows"
-        outcome: Row = {"status": "failed", "error_type": "TimeoutError", "error": error, "wall_seconds": seconds}
-        started: Row = {"started_at": datetime.now(UTC) - timedelta(seconds=seconds)}
-        write_shard(store, [*runs, new_row(task) | _machine() | origin | outcome | started], phases)
+    def store_what_there_is(task: Task, error_type: str, error: str) -> None:
+        outcome: Row = {"status": "failed", "error_type": error_type, "error": error}
+        outcome |= {"started_at": begun, "wall_seconds": (datetime.now(UTC) - begun).total_seconds()}
+        write_shard(store, [*runs, new_row(task) | _machine() | origin | outcome], phases)
 
     with nullcontext() if since is None else Watch(store_what_there_is) as watch:
         for task in batch.tasks:
             if task.config_id in stored:
                 continue
+            begun = datetime.now(UTC)
             if watch is not None:
                 watch.begin(task, seconds_allowed(task, timeout))
             run, its_phases = run_task(task, engine)
@@ -103,7 +105,8 @@ def run_task(task: Task, engine: Engine) -> tuple[Row, list[Row]]:
     wall, cpu = time.perf_counter(), time.process_time()
     phases: list[Row] = []
     try:
-        phases = engine(task.config)
+        with limited_memory(task.config):
+            phases = engine(task.config)
         row["status"] = "ok"
     except Exception as error:
         row |= {"status": "failed", "error_type": type(error).__name__, "error": str(error)}

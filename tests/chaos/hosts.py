@@ -152,16 +152,10 @@ def ray_environment() -> Mapping[str, str]:
     return {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY), **TOKEN, **S3}
 
 
-def start_head(host: Host, cpus: int = 0) -> None:
-    """Start a Ray cluster there, with a port for ray:// too."""
-    _ray(
-        host,
-        "--head",
-        "--include-dashboard=false",
-        f"--port={HEAD_PORT}",
-        f"--ray-client-server-port={CLIENT_PORT}",
-        cpus=cpus,
-    )
+def start_head(host: Host, *, client: bool = False) -> None:
+    """Start a Ray cluster there, whose head takes no work; with a port for ray:// where it is wanted."""
+    port = [f"--ray-client-server-port={CLIENT_PORT}"] if client else []
+    _ray(host, "--head", "--include-dashboard=false", f"--port={HEAD_PORT}", *port, cpus=0)
 
 
 def join(host: Host, head: Host, cpus: int = 1) -> None:

@@ -172,8 +172,9 @@ def test_the_driver_is_cut_off_from_the_head(net: Network, tmp_path: Path) -> No
 def test_through_ray_client_and_s3_with_a_host_that_loses_power(
     net: Network, tmp_path: Path, undisturbed: tuple[str, str]
 ) -> None:
+    pytest.importorskip("grpc", reason="needs ray[client]")
     head, first, second, laptop = net.add("head"), net.add("first"), net.add("second"), net.add("laptop")
-    start_head(head)
+    start_head(head, client=True)
     join(first, head)
     join(second, head)
     server = subprocess.Popen(
