@@ -158,7 +158,7 @@ def test_a_config_that_hangs_is_a_failed_row_and_the_others_of_its_batch_are_don
     assert rows.loc[HOLDS, "error_type"] == "TimeoutError"
     assert rows.loc[HOLDS, "error"].startswith("took longer than 2 s")
     assert rows.loc[HOLDS, "attempts"] == 1
-    assert rows.loc[HOLDS, "wall_seconds"] == 2.0
+    assert rows.loc[HOLDS, "wall_seconds"] >= 2.0
     assert phase_seeds(store) == [1, 1, 2, 2]
 
 
