@@ -24,7 +24,7 @@ test-cron: $(VENV)/installed-test
 
 # A quarter of an hour, best as root with iproute2: processes are killed and hosts cut off while a sweep runs over them.
 chaos: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m chaos tests/cluster tests/chaos tests/sweep/test_broken_cluster.py tests/sweep/dataset
+	$(BIN)/python -m pytest -m chaos tests/chaos tests/cluster tests/core/sim tests/sweep/dataset tests/sweep/test_broken_cluster.py
 
 # After a change that is meant to change predictions: commit what this leaves, with the reason.
 baseline: $(VENV)/installed

@@ -10,6 +10,7 @@ listened to.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -69,8 +70,7 @@ class RayTasks(Generic[B, R]):
         # Ray's own retries are off: see fan_out.py
         self._remote: Any = ray.remote(max_retries=0)(_run_pickled)
         # Not ray.put: when a node dies Ray tries to restore such an object, and may end this process if it cannot
-        self._function: bytes = cloudpickle.dumps(function)  # type: ignore[no-untyped-call]
-        self._prepare = prepare
+        self._work: bytes = cloudpickle.dumps((function, prepare))  # type: ignore[no-untyped-call]
         self._cpus_of = cpus
         self._memory_of = memory
         self._started = started
@@ -145,7 +145,7 @@ class RayTasks(Generic[B, R]):
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(self._watch.unheard))})"}
         with self._noticing_breaks():
             remote = self._remote.options(**options)
-            task = remote.remote(self._function, self._prepare, flight.sent.batch, flight.sent.attempt)
+            task = remote.remote(self._work, flight.sent.batch, flight.sent.attempt)
         flight.tasks.add(task)
         flight.is_suspect = False
         self._flights[task] = flight
@@ -175,9 +175,15 @@ class RayTasks(Generic[B, R]):
             raise BrokenClusterError(self._watch.broken)
 
 
-def _run_pickled(function: bytes, prepare: Prepare, batch: B, attempt: int) -> Any:
+def _run_pickled(work: bytes, batch: B, attempt: int) -> Any:
     """What a task does. What cannot be loaded here is not installed here."""
-    return run_one(cloudpickle.loads(function), prepare, batch, attempt)
+    return run_one(*_loaded(work), batch, attempt)
+
+
+@functools.lru_cache(maxsize=1)  # once for a process, not for each of its batches
+def _loaded(work: bytes) -> tuple[Function[Any, Any], Prepare]:
+    loaded: tuple[Function[Any, Any], Prepare] = cloudpickle.loads(work)
+    return loaded
 
 
 def _answer(task: Any) -> Any:
