@@ -169,4 +169,5 @@ def seconds_by_phase(config: Config) -> dict[tuple[str, int | None], float]:
 def test_every_cost_has_a_belief_and_is_fitted() -> None:
     assert set(FITTED) == set(BELIEFS)
     rest = {name for name in DEFAULT.values if name not in FITTED}
-    assert all(name.startswith(("machine.", "live.")) for name in rest)
+    assumed = {"guest.tlb_refill_ns"}  # no timing tells it from the rest of a kick
+    assert all(name.startswith(("machine.", "live.")) for name in rest - assumed)
