@@ -76,6 +76,11 @@ def limited_memory(config: Config) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (before, most))
 
 
+def _lift_memory_limit() -> None:
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def _status(field: str) -> int:
     """A size of this process in bytes, as the kernel tells it."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -118,6 +123,7 @@ class Watch:
             error = None if begun is None else _excess(begun)
             if begun is not None and error is not None and begun is self._current:
                 try:
+                    _lift_memory_limit()  # to store what is there takes some, too
                     self._at_end(begun.task, *error)
                 finally:
                     os._exit(EXIT_CODE)
