@@ -125,6 +125,7 @@ def test_random_kills_lose_and_double_nothing(
     assert left_behind(workplace) == []
 
 
+@pytest.mark.chaos
 def test_killed_at_any_deletion_of_a_merge_nothing_is_lost(workplace: Path, undisturbed: tuple[str, str]) -> None:
     """The moment is told by a count of deletions: the process kills itself before each of them in turn."""
     finish(workplace, "pool")
