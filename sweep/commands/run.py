@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sweep.commands import Address, Binary, Overrides
+
 if TYPE_CHECKING:
     from cluster.pool import Pool
     from sweep.dataset.store import Store
@@ -29,22 +31,12 @@ HEAD_START_CONFIGS: Final = 20_000
 
 def run(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A sweep spec (TOML); examples are in examples/.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FIELD=V1,V2", help="Values to run instead of those in the spec."),
-    ] = None,
+    overrides: Overrides = None,
     results: Annotated[
         str | None,
         typer.Option(metavar="DIR|URI", help="Where the dataset is or shall be.", show_default="results/ and its name"),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Where it runs: pool (processes of this machine), local (a Ray started for it), auto (the Ray cluster "
-            "of this machine), ray://HOST:PORT, HOST:PORT, or inline (in this process).",
-            show_default="pool for what takes up to a minute, else local",
-        ),
-    ] = None,
+    address: Address = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and write nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the dataset holds, and start over.")] = False,
     share_cpus: Annotated[
@@ -59,10 +51,7 @@ def run(
             show_default="20 times its estimate, two minutes at least",
         ),
     ] = None,
-    binary: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="engine = kvm: the kernel's dirty_log_perf_test.", show_default="on PATH"),
-    ] = None,
+    binary: Binary = None,
 ) -> None:
     """Run every config of a sweep that its dataset does not hold yet.
 

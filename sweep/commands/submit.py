@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sweep.commands import Overrides
+
 if TYPE_CHECKING:
     from sweep.spec.configs import Spec
 
@@ -24,10 +26,7 @@ _END_OF_SPEC: Final = "END-OF-SPEC"
 def submit(
     address: Annotated[str, typer.Option(metavar="HOST:8265", help="The job server of the cluster's head.")],
     spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A sweep spec (TOML) of this machine.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FIELD=V1,V2", help="Values to run instead of those in the spec."),
-    ] = None,
+    overrides: Overrides = None,
     results: Annotated[
         str | None,
         typer.Option(metavar="URI", help="Where the dataset is: s3://bucket/folder, or a folder all nodes share."),

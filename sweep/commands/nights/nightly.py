@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
+from sweep.commands import Address, Binary, Overrides
+
 
 def nightly(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep of every night (TOML).")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FIELD=V1,V2", help="Values to run instead of those in the spec."),
-    ] = None,
+    overrides: Overrides = None,
     history: Annotated[
         str | None,
         typer.Option(metavar="DIR|URI", help="Where the nights are kept.", show_default="history/ and the spec's name"),
@@ -38,17 +37,8 @@ def nightly(
             show_default=False,
         ),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Where it runs: pool, local, auto, ray://HOST:PORT, HOST:PORT or inline, as with run.",
-            show_default="pool for what takes up to a minute, else local",
-        ),
-    ] = None,
-    binary: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="engine = kvm: the kernel's dirty_log_perf_test.", show_default="on PATH"),
-    ] = None,
+    address: Address = None,
+    binary: Binary = None,
 ) -> None:
     """Run a sweep, add it to the history, compare it with an earlier night, and say in one word what came of it.
 
