@@ -11,28 +11,31 @@ from core.mmu.walk import entry_index, leaf_level
 from core.spte import ALL_BITS, DIRTY, LEAF, MMU_WRITABLE, TABLE, WRITABLE
 
 
+@inlined
+def _drop(memory, index, seen, bits):
+    """Take `bits` from the leaf at `index` if it has the bit `seen`; return 1 if it had."""
+    while True:  # a lock-free fix, or a guest that sets the D-bit, may come in between
+        entry = memory.sptes[index]
+        if not entry & seen:
+            return 0
+        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ bits)):
+            return 1
+
+
 @kernel
 def clear_dirty_bit(memory, counters, index):
     """Clear the D-bit of the leaf at `index`, so that PML logs its next write; return 1 if it was set."""
-    while True:  # a lock-free fix may come in between
-        entry = memory.sptes[index]
-        if not entry & DIRTY:
-            return 0
-        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ DIRTY)):
-            counters.dirty_cleared += 1
-            return 1
+    cleared = _drop(memory, index, DIRTY, DIRTY)
+    counters.dirty_cleared += cleared
+    return cleared
 
 
 @kernel
 def write_protect(memory, counters, index):
     """Make the leaf at `index` read-only, so that its next write faults; return 1 if it was writable."""
-    while True:  # the guest may set the D-bit in between
-        entry = memory.sptes[index]
-        if not entry & WRITABLE:
-            return 0
-        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE)):
-            counters.write_protected += 1
-            return 1
+    protected = _drop(memory, index, WRITABLE, WRITABLE)
+    counters.write_protected += protected
+    return protected
 
 
 @inlined
@@ -45,12 +48,7 @@ def rearm_tracked_leaf(memory, machine, counters, index):
 def protect_huge_for_clear(memory, machine, counters, root, page, level):
     """The clear of initially_all_set write-protects a huge leaf by gfn, which also forbids a lock-free fix later."""
     index = entry_index(memory, machine, root, page, level)
-    entry = memory.sptes[index]
-    while entry & WRITABLE:
-        if swap_entry(memory, index, entry, entry & (ALL_BITS ^ WRITABLE ^ MMU_WRITABLE)):
-            counters.write_protected += 1
-            return
-        entry = memory.sptes[index]
+    counters.write_protected += _drop(memory, index, WRITABLE, WRITABLE | MMU_WRITABLE)
 
 
 @kernel
