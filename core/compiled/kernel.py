@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any, Final
 
 from core.compiled.arguments import Words, words_of
@@ -30,8 +30,7 @@ class Kernel:
         self.py_func = function
         self.force_inline = force_inline
         self._codes: dict[tuple[Any, ...], Code] = {}
-        self.__name__, self.__doc__, self.__module__ = function.__name__, function.__doc__, function.__module__
-        self.__wrapped__ = function
+        update_wrapper(self, function)
         KERNELS.append(self)
 
     def __call__(self, *arguments: Any) -> Any:

@@ -18,12 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from core.compiled.arguments import Words
 from core.compiled.cache import CACHE_FOLDER
-
-_MOST_RESULTS: Final = 16
 
 _engines: list[Any] = []
 """Keeps loaded code in memory as long as the process lives."""
@@ -36,16 +34,17 @@ class Code:
         self._function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(address)
         self._name = name
         self._results = results
+        self._words = 1 if isinstance(results, str) else len(results)
 
     def __call__(self, words: Words) -> Any:
         """Run it; RuntimeError if it raises anything."""
         block = (ctypes.c_int64 * len(words.values))(*words.values)
-        results = (ctypes.c_int64 * _MOST_RESULTS)()
+        results = (ctypes.c_int64 * self._words)()
         if self._function(ctypes.addressof(block), ctypes.addressof(results)):
             raise RuntimeError(f"{self._name} raised an error in compiled code")
         if isinstance(self._results, str):
             return _result(self._results, results[0])
-        return tuple(_result(kind, word) for kind, word in zip(self._results, results, strict=False))
+        return tuple(_result(kind, word) for kind, word in zip(self._results, results, strict=True))
 
 
 def load_code(function: Callable[..., Any], kinds: tuple[Any, ...]) -> Code | None:
