@@ -70,4 +70,4 @@ def _nights(history: str) -> Sequence[Series]:
     from sweep.history.text import metric_series
 
     levels = read_levels(history, nights_of(existing_nights(history), None, None))
-    return metric_series(levels, (), [True] * len(levels.configs))
+    return metric_series(levels)

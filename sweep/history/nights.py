@@ -14,8 +14,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,7 +47,6 @@ class Night:
     verdict: str = ""
     baseline: str | None = None
     alarms: tuple[str, ...] = ()  # the metrics in which something was said to be worse
-    profiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # parameters by digest
 
 
 def night_name(started: datetime) -> str:

@@ -36,9 +36,14 @@ class Series:
         return next((step for step in self.steps if step.index == place), None)
 
 
-def metric_series(levels: Levels, choices: Sequence[MetricChoice], wanted: Sequence[bool]) -> list[Series]:
-    """The series of each chosen metric over the wanted configs, as geometric means; QueryError if there is none."""
-    members = [place for place, keep in enumerate(wanted) if keep]
+def metric_series(
+    levels: Levels, choices: Sequence[MetricChoice] = (), wanted: Sequence[bool] | None = None
+) -> list[Series]:
+    """The series of each chosen metric over the wanted configs, as geometric means; QueryError if there is none.
+
+    Without `choices` and `wanted` it is all of them.
+    """
+    members = [place for place in range(len(levels.configs)) if wanted is None or wanted[place]]
     found = []
     for metric, table in levels.by_metric.items():
         if not is_chosen(metric, choices) or not members:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from core.config import Config, config_record
 from core.run import run_config
-from sweep.comparison.changes import profile_values
 from sweep.comparison.compare import SIMULATED, Comparison, compare_sides
 from sweep.comparison.metrics import metric_text
 from sweep.comparison.noisy import ALPHA, Verdict
@@ -120,17 +119,11 @@ def _night(request: Request, name: str, started: datetime, configs: Sequence[Con
         kernels=() if noisy is None else noisy.origins("kernel_release"),
         wanted=len(configs),
         measured=0 if side is None else int((side.runs["status"] == "ok").sum()),
-        profiles={} if side is None else _profiles(side),
     )
 
 
 def _noisy(side: Side) -> Side:
     return dataclasses.replace(side, runs=side.runs[side.runs["engine"] != SIMULATED])
-
-
-def _profiles(side: Side) -> Mapping[str, Mapping[str, float]]:
-    known = {digest: profile_values(side, digest) for digest in side.origins("profile_digest")}
-    return {digest: dict(values) for digest, values in known.items() if values is not None}
 
 
 def _has_several_hosts(side: Side) -> bool:
@@ -145,8 +138,7 @@ def _compared(
     """The comparison with the baseline, and that of the suspects, if there were any and they were run again."""
     if chosen.night is None:
         return None, None
-    base = _with_profiles(read_side(night_location(request.history, chosen.night.name), {}), chosen.night)
-    base = dataclasses.replace(base, name=f"night {chosen.night.name}")
+    base = read_side(night_location(request.history, chosen.night.name), {}, f"night {chosen.night.name}")
     side = dataclasses.replace(side, name=f"night {name}")
     alpha = SUSPECT if request.confirm else UNCONFIRMED
     comparison = compare_sides(base, side, threshold=request.threshold, alpha=alpha)
@@ -160,10 +152,6 @@ def _compared(
         return comparison, None
     confirmed = compare_sides(base, side_again, threshold=request.threshold, alpha=ALPHA)
     return comparison, _of_metrics(confirmed, worse_metrics(comparison))
-
-
-def _with_profiles(side: Side, night: Night) -> Side:
-    return dataclasses.replace(side, profiles=night.profiles)
 
 
 def _suspects(comparison: Comparison, configs: Sequence[Config]) -> list[Config]:

@@ -21,7 +21,7 @@ def write_report(history: str, result: Result) -> None:
     earlier = [old for old in read_nights(history) if (old.spec, old.hosts) == (night.spec, night.hosts)]
     levels = read_levels(history, [*earlier, night])
     if levels.by_metric:
-        further.append(history_section(metric_series(levels, (), [True] * len(levels.configs))))
+        further.append(history_section(metric_series(levels)))
     location = night_location(history, night.name)
     with open_dataset(location) as dataset:
         html = report_html(dataset, dataset_status(location), None, further)
