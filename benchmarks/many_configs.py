@@ -8,19 +8,17 @@ nothing here. The same dataset is asked on an object store, a server of its own 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Options, note, spread
+from benchmarks.object_server import new_bucket, object_server
 from benchmarks.report import Cell, Table
 from core.config import make_config
 from core.run import run_config
@@ -68,7 +66,8 @@ def run(options: Options) -> list[Table]:
             ("run, with nothing left to do", *_taken("run", str(spec), "--results", dataset)),
             ("query over all phases", *_taken("query", dataset, QUESTION)),
         ]
-        with _object_store() as uri:
+        with object_server() as server:
+            uri = new_bucket(server, "bench").format("dataset")
             _copy(dataset, uri)
             asked.append(("status, on an object store", *_taken("status", uri)))
             asked.append(("query over all phases, on an object store", *_taken("query", uri, QUESTION)))
@@ -134,32 +133,6 @@ def _write_dataset(spec: Path, location: str) -> None:
         write_shard(store, runs, [row | {"config_id": task.config_id} for task in batch.tasks for row in varied])
     finish(store)
     note("dataset written")
-
-
-@contextmanager
-def _object_store() -> Iterator[str]:
-    """The URI of a folder in a bucket of a server on loopback."""
-    from pyarrow import fs
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        server = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", server.split(":")[1]]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://{server}/moto-api/", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        options = f"region=us-east-1&scheme=http&endpoint_override={server}"
-        filesystem, path = fs.FileSystem.from_uri(f"s3://key:secret@bench?{options}&allow_bucket_creation=true")
-        filesystem.create_dir(path)
-        yield f"s3://key:secret@bench/dataset?{options}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _copy(dataset: str, uri: str) -> None:
