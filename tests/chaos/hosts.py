@@ -23,6 +23,7 @@ HEAD_PORT: Final = 6379
 CLIENT_PORT: Final = 10001
 
 _ISOLATED: Final = ("unshare", "--net", "--uts", "--ipc", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+# Ray's sockets and logs are in /tmp/ray on every host, so each host sees a folder of its own there.
 _FIRST_PROCESS: Final = (
     "hostname {name}; ip link set lo up; mkdir -p /tmp/ray; mount --bind {folder} /tmp/ray; "
     "mount -t tmpfs -o size=512m none /dev/shm; "

@@ -101,6 +101,15 @@ def running(host: Host, location: str, address: str, folder: Path, *overrides: s
         run.process.wait()
 
 
+def head_and_two(net: Network, *, client: bool = False) -> tuple[Host, Host, Host]:
+    """A cluster: its head, and two hosts that have joined it."""
+    head, first, second = net.add("head"), net.add("first"), net.add("second")
+    start_head(head, client=client)
+    join(first, head)
+    join(second, head)
+    return head, first, second
+
+
 def kill_a_worker(host: Host) -> None:
     """Kill one that is at a batch, from outside."""
     listed = host.run("ps", "-eo", "pid,args").splitlines()
@@ -112,10 +121,7 @@ def kill_a_worker(host: Host) -> None:
 def test_a_worker_is_killed_a_node_cut_off_another_loses_power_and_one_joins_late(
     net: Network, tmp_path: Path, undisturbed: tuple[str, str]
 ) -> None:
-    head, first, second = net.add("head"), net.add("first"), net.add("second")
-    start_head(head)
-    join(first, head)
-    join(second, head)
+    head, first, second = head_and_two(net)
     location = str(tmp_path / "shared")
     with running(head, location, f"{head.address}:{HEAD_PORT}", tmp_path) as run:
         run.await_shard()
@@ -136,10 +142,7 @@ def test_a_worker_is_killed_a_node_cut_off_another_loses_power_and_one_joins_lat
 def test_a_node_cut_off_for_some_time(
     seconds: float, net: Network, tmp_path: Path, undisturbed: tuple[str, str]
 ) -> None:
-    head, first, second = net.add("head"), net.add("first"), net.add("second")
-    start_head(head)
-    join(first, head)
-    join(second, head)
+    head, _, second = head_and_two(net)
     location = str(tmp_path / "shared")
     with running(head, location, f"{head.address}:{HEAD_PORT}", tmp_path) as run:
         run.await_shard()
@@ -169,10 +172,8 @@ def test_through_ray_client_and_s3_with_a_host_that_loses_power(
     net: Network, tmp_path: Path, undisturbed: tuple[str, str]
 ) -> None:
     pytest.importorskip("grpc", reason="needs ray[client]")
-    head, first, second, laptop = net.add("head"), net.add("first"), net.add("second"), net.add("laptop")
-    start_head(head, client=True)
-    join(first, head)
-    join(second, head)
+    head, first, second = head_and_two(net, client=True)
+    laptop = net.add("laptop")
     server = subprocess.Popen(
         laptop.command(sys.executable, "-m", "moto.server", "-H", laptop.address, "-p", str(S3_PORT)),
         env=environment(),
