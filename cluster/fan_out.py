@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from cluster.attempt import Crashed, Function, Prepare, Raised, Tell, prepare_once, run_one, tell_nobody
+from cluster.errors import BrokenClusterError
 from cluster.interrupts import Interrupts, noticed_signals
 from cluster.pool import PoolTasks
 from cluster.session import Session
@@ -164,6 +165,10 @@ def _fan_out(tasks: Tasks[B, R], batches: Iterable[B], attempts: int, interrupts
             if not isinstance(answer, Crashed):
                 yield _event(batch, answer, attempt)
         yield Interrupted(interrupts.number)
+    except BrokenClusterError:
+        if interrupts.number is None:
+            raise
+        yield Interrupted(interrupts.number)  # the same signal often ends the cluster, too
     finally:
         tasks.cancel()
 

@@ -8,15 +8,16 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from ray import cloudpickle
 
 from cluster.attempt import Tell
-from cluster.errors import ClusterError
-from cluster.fan_out import Done, Event, Failed, Interrupted, fan_out
+from cluster.errors import BrokenClusterError, ClusterError
+from cluster.fan_out import Done, Event, Failed, Interrupted, _fan_out, fan_out
+from cluster.interrupts import Interrupts
 from cluster.on_ray import IN_FLIGHT_PER_CPU
 from cluster.session import Session, open_session
 
@@ -270,6 +271,49 @@ def test_a_signal_keeps_what_is_finished_and_says_so(session: Session, number: s
     assert seen[-1] == Interrupted(number)
     assert all(isinstance(event, Done) for event in seen[:-1])
     assert 3 <= len(seen) - 1 < 1000
+
+
+class LostCluster:
+    """Work on a cluster that goes away while it is waited for; `at_wait` is what happens then, too."""
+
+    in_flight = 1
+
+    def __init__(self, at_wait: Callable[[], None]) -> None:
+        self._at_wait = at_wait
+        self.is_cancelled = False
+
+    def has_room(self) -> bool:
+        return False
+
+    def submit(self, batch: int, attempt: int) -> None:
+        raise AssertionError("there is no room")
+
+    def answers(self, timeout: float) -> Iterator[tuple[int, int, int]]:
+        self._at_wait()
+        raise BrokenClusterError("the head is dead")
+
+    last_answers = answers
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+def test_a_cluster_that_goes_away_after_a_signal_leaves_the_signal_as_the_end() -> None:
+    interrupts = Interrupts()
+
+    def be_signalled() -> None:
+        interrupts.number = signal.SIGTERM
+
+    tasks = LostCluster(be_signalled)
+    assert list(_fan_out(tasks, range(3), 3, interrupts)) == [Interrupted(signal.SIGTERM)]
+    assert tasks.is_cancelled
+
+
+def test_a_cluster_that_goes_away_by_itself_is_an_error() -> None:
+    tasks = LostCluster(lambda: None)
+    with pytest.raises(BrokenClusterError, match=r"^the head is dead$"):
+        list(_fan_out(tasks, range(3), 3, Interrupts()))
+    assert tasks.is_cancelled
 
 
 @EXECUTORS
