@@ -89,7 +89,6 @@ def simulate(
     units = new_units(chunks, config.guest_roots)
     concurrency = new_concurrency(config.vcpus)
     phase = bound(run_phase, machine, costs, memory, simulation, marks, units)
-    concurrent_phase = bound(run_concurrently, machine, costs, memory, simulation, concurrency, units)
     rows = []
     for step in steps_of(config):
         start_phase(simulation.counters)
@@ -103,7 +102,7 @@ def simulate(
         if is_concurrent or event_by_event:
             undisturbed = undisturbed_per_ms(config, costs, found_small=simulation.counters.leaves[1] > 0)
             start_concurrency(concurrency, undisturbed)
-            duration = concurrent_phase(step.rules)
+            duration = run_concurrently(machine, costs, memory, simulation, concurrency, units, step.rules)
             if is_concurrent:
                 simulation.vcpus["finish"] = duration
         else:
